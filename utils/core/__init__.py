@@ -1,0 +1,1 @@
+"""The ground: types and pure functions. Imports nothing of ours but itself."""

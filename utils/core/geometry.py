@@ -1,0 +1,165 @@
+"""Boxes, points and the 3x3 matrices that move them; the one place that knows where a pixel's centre is.
+
+Coordinates are continuous: an image of width W spans 0..W, pixel i covers i..i+1 and its centre is i + 0.5. A mirror
+image is therefore `W - x`. OpenCV's `warpAffine` counts from pixel centres instead; `in_pixel_indices` translates.
+Every function that moves points or boxes takes numpy arrays and torch tensors alike. Matrices are numpy float64.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+Matrix = np.ndarray  # (3, 3) float64
+
+
+# ---------------------------------------------------------------------------------------------- matrices
+
+
+def identity() -> Matrix:
+    return np.eye(3)
+
+
+def scaling(x: float, y: float) -> Matrix:
+    return np.diag([float(x), float(y), 1.0])
+
+
+def translation(x: float, y: float) -> Matrix:
+    return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+
+
+def rotation(degrees: float) -> Matrix:
+    """Turn about the origin; positive turns x towards y, clockwise on a screen."""
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def mirror(width: float) -> Matrix:
+    """Left becomes right in an image of this width."""
+    return np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def upside_down(height: float) -> Matrix:
+    return np.array([[1.0, 0.0, 0.0], [0.0, -1.0, height], [0.0, 0.0, 1.0]])
+
+
+def chain(*matrices: Matrix) -> Matrix:
+    """One matrix that does these one after another, the first one first."""
+    product = identity()
+    for matrix in matrices:
+        product = matrix @ product
+    return product
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    return np.linalg.inv(matrix)
+
+
+def in_pixel_indices(matrix: Matrix) -> Matrix:
+    """The same movement for a library whose pixel i has its centre at i, not at i + 0.5 (cv2.warpAffine)."""
+    return chain(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))
+
+
+def is_scale_and_shift(matrix: Matrix) -> bool:
+    """True when the axes stay axes and nothing is mirrored: a resize and a border can do it."""
+    off_diagonal = matrix[[0, 1, 2, 2], [1, 0, 0, 1]]
+    return bool(np.allclose(off_diagonal, 0, atol=1e-9) and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+
+
+def letterbox(source: tuple[int, int], target: tuple[int, int]) -> tuple[Matrix, tuple[int, int]]:
+    """The largest centred copy of an image inside a target; sizes are (height, width).
+
+    Returns the matrix and the size of the copy. The copy has whole pixels and starts on a whole pixel, so its two
+    scales can differ in the last digit: the matrix is what really happens to a point.
+    """
+    ratio = min(target[0] / source[0], target[1] / source[1])
+    height, width = (max(round(side * ratio), 1) for side in source)
+    # With an odd rest the smaller half comes first, as in the published preprocessing.
+    top, left = (target[0] - height) // 2, (target[1] - width) // 2
+    return chain(scaling(width / source[1], height / source[0]), translation(left, top)), (height, width)
+
+
+# ---------------------------------------------------------------------------------------------- points
+
+
+def move_points(points: Array, matrix: Matrix) -> Array:
+    """Points (..., 2) under a matrix."""
+    m = _like(matrix, points)
+    moved = points @ m[:2, :2].T + m[:2, 2]  # (..., 2)
+    if np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
+        return moved
+    depth = points @ m[2, :2] + m[2, 2]  # (...)
+    return moved / depth[..., None]
+
+
+def inside(points: Array, size: tuple[int, int]) -> Array:
+    """Which points (..., 2) lie in an image of (height, width)."""
+    height, width = size
+    x, y = points[..., 0], points[..., 1]
+    return (x >= 0) & (x < width) & (y >= 0) & (y < height)
+
+
+# ---------------------------------------------------------------------------------------------- boxes
+
+
+def cxcywh_to_xyxy(boxes_cxcywh: Array) -> Array:
+    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
+    return _join(centre - half, centre + half)
+
+
+def xyxy_to_cxcywh(boxes: Array) -> Array:
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return _join((low + high) / 2, high - low)
+
+
+def xywh_to_xyxy(boxes_xywh: Array) -> Array:
+    """COCO's left, top, width, height."""
+    return _join(boxes_xywh[..., :2], boxes_xywh[..., :2] + boxes_xywh[..., 2:])
+
+
+def xyxy_to_xywh(boxes: Array) -> Array:
+    return _join(boxes[..., :2], boxes[..., 2:] - boxes[..., :2])
+
+
+def box_areas(boxes: Array) -> Array:
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return sides[..., 0] * sides[..., 1]
+
+
+def move_boxes(boxes: Array, matrix: Matrix) -> Array:
+    """The upright boxes around the moved corners of boxes (..., 4)."""
+    corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]]
+    corners = move_points(corners.reshape(*boxes.shape[:-1], 4, 2), matrix)  # (..., 4, 2)
+    if isinstance(corners, torch.Tensor):
+        return _join(corners.amin(-2), corners.amax(-2))
+    return _join(corners.min(-2), corners.max(-2))
+
+
+def clip_boxes(boxes: Array, size: tuple[int, int]) -> Array:
+    """Boxes (..., 4) cut to an image of (height, width)."""
+    limits = _like(np.array([size[1], size[0], size[1], size[0]]), boxes)
+    if isinstance(boxes, torch.Tensor):
+        return torch.minimum(boxes.clamp(min=0), limits)
+    return np.minimum(boxes.clip(min=0), limits)
+
+
+def pairwise_iou(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """IoU of every box (N, 4) with every other (M, 4): (N, M)."""
+    low = torch.maximum(first[:, None, :2], second[None, :, :2])  # (N, M, 2)
+    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])  # (N, M, 2)
+    shared = (high - low).clamp(min=0).prod(-1)  # (N, M)
+    return shared / (box_areas(first)[:, None] + box_areas(second)[None] - shared).clamp(min=1e-9)
+
+
+def _join(first: Array, second: Array) -> Array:
+    if isinstance(first, torch.Tensor):
+        return torch.cat((first, second), -1)
+    return np.concatenate((first, second), -1)
+
+
+def _like(values: np.ndarray, array: Array) -> Array:
+    """The values as the same kind of array, on the same device, with the same precision."""
+    if isinstance(array, torch.Tensor):
+        return torch.as_tensor(values, dtype=array.dtype, device=array.device)
+    return values.astype(array.dtype if array.dtype.kind == "f" else np.float64)

@@ -1,0 +1,1 @@
+"""Files on disk become Batches: annotations, augmentation, loading, and people that are drawn."""

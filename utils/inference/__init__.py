@@ -1,0 +1,1 @@
+"""A PoseModel and images become Poses in original pixels."""
