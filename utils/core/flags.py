@@ -1,0 +1,136 @@
+"""The flags that several doors share, the old spellings that stay accepted, and how a command ends.
+
+Imports neither torch nor OpenCV: `--help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from utils.core.config import did_you_mean
+from utils.core.console import log, start_logging
+
+# Old flag -> what a user should know. They are read and have no effect.
+NO_EFFECT = {
+    "--kpt-label": "the model file knows that it has keypoints",
+    "--local_rank": "torchrun tells each process its number",
+    "--local-rank": "torchrun tells each process its number",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with the defaults in the help text, and a suggestion for a mistyped flag."""
+
+    def __init__(self, description: str, **settings: Any) -> None:
+        super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False, **settings)
+        for flag in NO_EFFECT:
+            takes_number = "rank" in flag
+            self.add_argument(
+                flag,
+                action=_WithoutEffect,
+                nargs="?" if takes_number else 0,
+                type=int if takes_number else None,
+                help=argparse.SUPPRESS,
+            )
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"{unknown[0]}: no such flag{did_you_mean(unknown[0], known)}")
+        for flag in NO_EFFECT:
+            vars(found).pop(flag.lstrip("-").replace("-", "_"), None)
+        return found
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults are shown where there is one; room for the longer flags of this family of tools."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=110)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        nothing = action.default in (None, False, True, "", argparse.SUPPRESS) or action.default == []
+        return action.help if nothing else super()._get_help_string(action)
+
+
+class _WithoutEffect(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        log.info("%s is no longer needed: %s", option, NO_EFFECT[str(option)])
+
+
+def add_model_flags(parser: argparse.ArgumentParser, *, weights: str | None = None) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
+    group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
+    group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
+    group.add_argument("--half", action="store_true", help="half precision, on a GPU")
+
+
+def add_image_flags(parser: argparse.ArgumentParser, *, batch: int) -> None:
+    group = parser.add_argument_group("images")
+    group.add_argument(
+        "--img", "--img-size", "--imgsz", dest="img", type=int, nargs="+", metavar="PX",
+        help="input size: one side, or height and width; default: the model's own",
+    )  # fmt: skip
+    group.add_argument(
+        "--batch-size", "--batch", dest="batch_size", type=int, default=batch, metavar="N", help="images at a time"
+    )
+
+
+def add_select_flags(parser: argparse.ArgumentParser) -> None:
+    """Thresholds; a flag that is not given leaves the model's own value alone."""
+    group = parser.add_argument_group("selection")
+    group.add_argument("--conf-thres", type=float, metavar="P", help="keep people with at least this score")
+    group.add_argument(
+        "--iou-thres", type=float, metavar="P", help="of people that overlap more than this, keep the best"
+    )
+    group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
+
+
+def add_view_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("test-time augmentation")
+    group.add_argument(
+        "--scales", type=float, nargs="+", default=[1.0], metavar="S", help="look at each image at these scales"
+    )
+    group.add_argument(
+        "--flips", type=int, nargs="+", default=[], metavar="F",
+        help="one for each scale: -1 as it is, 3 left and right exchanged, 2 upside down",
+    )  # fmt: skip
+
+
+def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
+    group = parser.add_argument_group("where results go")
+    group.add_argument("--project", default=project, metavar="DIR", help="folder of all runs")
+    group.add_argument("--name", default="exp", help="this run's folder; numbered when it exists")
+    group.add_argument("--exist-ok", action="store_true", help="write into an existing run folder")
+
+
+def selection(args: argparse.Namespace) -> dict[str, Any]:
+    """The thresholds that were typed, under the names that families give them."""
+    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det}
+    return {name: value for name, value in typed.items() if value is not None}
+
+
+def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:
+    """(height, width) from `--img 640` or `--img 384 640`; None leaves the model's own."""
+    if values is None:
+        return None
+    if len(values) > 2 or min(values) < 1:
+        raise ValueError(f"--img: found {' '.join(map(str, values))}; expected one side, or height and width")
+    return values[0], values[-1]
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a command: its status is the process's, and what a user got wrong is one line and status 2."""
+    start_logging()
+    try:
+        status = main()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(status or 0)

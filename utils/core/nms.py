@@ -1,0 +1,41 @@
+"""Which candidates survive: by box overlap, by keypoint similarity. Plain tensor code, so that it exports as it runs."""
+
+import torch
+from torchvision.ops import nms
+
+from utils.core.oks import pairwise_oks
+
+MAX_CANDIDATES = 30_000  # per image, best first, before overlaps are looked at
+
+
+def keep_by_box(
+    boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor | None, *, iou: float, limit: int
+) -> torch.Tensor:
+    """Indices of the survivors of one image, best first: boxes (A, 4), scores (A), and at most `limit` of them.
+
+    With classes (A), only people of the same class are rivals.
+    """
+    if len(scores) > MAX_CANDIDATES:
+        best = scores.topk(MAX_CANDIDATES).indices
+        kept = keep_by_box(boxes[best], scores[best], None if classes is None else classes[best], iou=iou, limit=limit)
+        return best[kept]
+    if classes is not None and boxes.numel():
+        # Move every class to a place of its own; the published 4096 is too near for larger images.
+        boxes = boxes + (classes * (boxes.max() - boxes.min() + 1))[:, None].to(boxes.dtype)
+    return nms(boxes, scores, iou)[:limit]
+
+
+def keep_by_oks(
+    keypoints: torch.Tensor, scores: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, *, threshold: float
+) -> torch.Tensor:
+    """Indices of the poses (N, K, 2) that resemble no better one by more than the threshold, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    ranked = keypoints[order]
+    everywhere = torch.ones(ranked.shape[:2], dtype=ranked.dtype, device=ranked.device)
+    similarity = pairwise_oks(ranked, ranked, everywhere, areas[order], sigmas)  # (N, N), areas of the second
+    rival = similarity > threshold
+    alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
+    for i in range(len(order)):
+        if alive[i]:
+            alive[i + 1 :] &= ~rival[i + 1 :, i]
+    return order[alive]
