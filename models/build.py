@@ -51,16 +51,17 @@ def load(
     """
     if weights is None and cfg is None:
         raise ValueError("neither weights nor a model YAML given; expected at least one")
-    if cfg is None and str(weights).endswith((".yaml", ".yml")):
-        weights, cfg = None, weights
-    source = _read_weights(find(weights)) if weights is not None else None
+    file = find(weights) if weights is not None else None
+    if file is not None and cfg is None and file.suffix in (".yaml", ".yml"):
+        file, cfg = None, file
+    source = _read_weights(file) if file is not None else None
     if cfg is None:
         assert source is not None
         spec = _checked(source, schema, classes)
     else:
         spec = read_model_yaml(cfg, schema, classes)
     spec = spec.with_settings(select=select, gains=_loss_part(spec.family, recipe or {}))
-    model = _construct(spec, str(cfg or weights))
+    model = _construct(spec, str(cfg or file))
     if source is not None and cfg is None:
         _take_all(model, source)
     elif source is not None:

@@ -150,7 +150,7 @@ class Model(PoseModel):
         )
 
     def select(self, candidates: Candidates) -> list[Poses]:
-        return [self._select_image(candidates, image) for image in range(len(candidates.boxes))]
+        return [self._select_image(candidates, image) for image in range(candidates.boxes.shape[0])]
 
     def _select_image(self, candidates: Candidates, image: int) -> Poses:
         scores, classes = candidates.scores[image].max(-1)  # (A)
