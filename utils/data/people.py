@@ -1,0 +1,212 @@
+"""Draws people: the embedded data set, so that everything here runs with nothing downloaded.
+
+    python -m utils.data.people --splits
+
+Scene number i of a seed is the same scene however many are drawn, in whichever process. Keypoints, boxes, masks and
+occlusion are read off the drawing itself, so they are exact.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from utils.core.console import log, start_logging
+from utils.core.geometry import inside
+from utils.data.people_canvas import NOBODY, Canvas, Patches, composed, on_top, paint
+from utils.data.people_corners import draw_corners
+from utils.data.people_figure import draw_people
+from utils.data.people_hand import draw_hands
+from utils.data.people_scenery import Exposure, cast_shadows, draw_background, draw_things, photographed
+from utils.data.people_view import Figures, Placement
+
+SMALLEST = 12  # pixels of a figure that must be visible for it to be labelled
+Figure = Literal["person", "corners", "hand"]
+Seed = int | tuple[int, ...]  # a tuple keeps kinds of data apart, such as the splits
+Difficulty = Literal["easy", "moderate", "hard"]
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What kind of scenes to draw."""
+
+    size: tuple[int, int] = (320, 320)  # (height, width)
+    figure: Figure = "person"
+    difficulty: Difficulty = "moderate"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One drawn image and everything that is known about it."""
+
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    boxes: np.ndarray  # (N, 4) xyxy around the visible pixels
+    keypoints: np.ndarray  # (N, K, 2); true also outside the image, where visibility is 0
+    visibility: np.ndarray  # (N, K) int: 0 outside the image, 1 hidden, 2 seen
+    areas: np.ndarray  # (N) visible pixels
+    owners: np.ndarray  # (H, W) int16: whose pixel it is, -1 for nobody's
+
+
+@dataclass(frozen=True)
+class Crowding:
+    """How many figures of which size share an image, and how much of one another they may cover."""
+
+    count: tuple[int, int]
+    height: tuple[float, float]  # of a person, as a fraction of the image's height
+    things: tuple[int, int]
+    overlap: float  # largest share of a figure's box that another box may cover when it is placed
+    together: float  # chance of being put close to somebody
+    margin: float  # of the image's width that stays free of figures' middles on either side
+
+
+CROWDINGS: dict[str, Crowding] = {
+    "easy": Crowding((1, 2), (0.70, 1.15), (0, 1), overlap=0.15, together=0.0, margin=0.15),
+    "moderate": Crowding((2, 5), (0.32, 0.85), (0, 3), overlap=0.45, together=0.15, margin=0.03),
+    "hard": Crowding((8, 18), (0.22, 0.75), (2, 6), overlap=1.0, together=0.75, margin=0.0),
+}
+FIGURES: dict[str, Callable[[np.random.Generator, Placement], Figures]] = {
+    "person": draw_people,
+    "corners": draw_corners,
+    "hand": draw_hands,
+}
+
+
+def draw(seed: Seed, index: int, settings: SceneSettings) -> Scene:
+    """Scene number `index` of a seed."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(index,))
+    return draw_scene(np.random.Generator(np.random.PCG64(sequence)), settings)
+
+
+def draw_scene(generator: np.random.Generator, settings: SceneSettings) -> Scene:
+    """A new scene of the given kind."""
+    crowding = CROWDINGS[settings.difficulty]
+    horizon, eye_height, placement = _place(generator, settings, crowding)
+    figures = FIGURES[settings.figure](generator, placement)
+    things = _things(generator, settings, crowding, horizon, eye_height)
+    exposure = Exposure.draw(generator)
+    background = draw_background(generator, settings.size, horizon)
+    widths = np.repeat(placement.statures * 0.085, figures.shadow.shape[1])
+    background = cast_shadows(background, figures.shadow.reshape(-1, 2, 2), widths, generator.uniform(0.15, 0.5))
+    canvas = paint(Patches.joined((figures.patches, things)), settings.size)
+    image = photographed(generator, composed(canvas, exposure.light, background), exposure)
+    return labelled(image, canvas, figures)
+
+
+def labelled(image: np.ndarray, canvas: Canvas, figures: Figures) -> Scene:
+    """The scene with its labels read off the canvas; figures of which nearly nothing shows are left out."""
+    size, count = image.shape[:2], len(figures.keypoints)
+    owners = canvas.owners()
+    boxes, areas = np.zeros((count, 4)), np.zeros(count)
+    for figure in range(count):
+        mine = owners == figure
+        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
+        if len(rows):
+            boxes[figure] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+            areas[figure] = np.count_nonzero(mine)
+    kept = np.flatnonzero(areas >= SMALLEST)
+    renamed = np.full(count + 1, NOBODY, np.int16)  # the last one stays nobody
+    renamed[kept] = np.arange(len(kept))
+    visibility = visibilities(canvas, figures, size)
+    return Scene(image, boxes[kept], figures.keypoints[kept], visibility[kept], areas[kept], renamed[owners])
+
+
+def visibilities(canvas: Canvas, figures: Figures, size: tuple[int, int]) -> np.ndarray:
+    """0 outside, 1 under something else, 2 on top (N, K): decided by what is painted at each keypoint, and how near."""
+    within = inside(figures.keypoints, size)  # (N, K)
+    visibility = within.astype(int)
+    who, which = np.nonzero(within)
+    limits = np.array([size[1], size[0]]) - 1e-3
+    owner, part, depth = on_top(canvas, np.clip(figures.probes[who, which], 0, limits))
+    uncovered = figures.depths[who, which] - depth <= figures.slack[which]
+    visibility[who, which] += (owner == who) & figures.shows[which, part] & uncovered
+    return visibility
+
+
+def _place(
+    generator: np.random.Generator, settings: SceneSettings, crowding: Crowding
+) -> tuple[float, float, Placement]:
+    """Where the horizon is, the eye's height in statures, and figures that stand on one common ground."""
+    height, width = settings.size
+    count = int(generator.integers(crowding.count[0], crowding.count[1] + 1))
+    eye = generator.uniform(0.6, 1.5)  # the taller the camera stands, the higher the horizon above people's heads
+    low, high = np.log(crowding.height)
+    statures = height * np.exp(generator.uniform(low, high, count))  # (N)
+    horizon = height * generator.uniform(0.80, 1.05) - eye * float(statures.max())
+    feet = horizon + eye * statures
+    if settings.figure != "person":
+        return horizon, eye, _scatter(generator, settings.size, statures)
+    places = np.zeros(count)
+    for i in range(count):
+        places[i] = _spot(generator, width, crowding, places[:i], statures[: i + 1])
+    facing = generator.random(count) < 0.5
+    yaws = np.where(facing, generator.uniform(-55, 55, count), generator.uniform(-180, 180, count))
+    distance = generator.uniform(2.5, 8)
+    pitch = float(np.rad2deg(np.arctan((eye - 0.5) / distance))) + generator.uniform(-3, 10)
+    anchors = np.stack((places, feet), 1)
+    return horizon, eye, Placement(anchors, statures, yaws, statures, pitch, distance)
+
+
+def _scatter(generator: np.random.Generator, size: tuple[int, int], statures: np.ndarray) -> Placement:
+    """Figures that stand on nothing: anywhere in the image, turned any way, the larger ones in front."""
+    count = len(statures)
+    anchors = generator.uniform(0.08, 0.92, (count, 2)) * (size[1], size[0])
+    yaws = generator.uniform(-180, 180, count)
+    return Placement(anchors, 0.6 * statures, yaws, statures, 0.0, float(generator.uniform(2.5, 8)))
+
+
+def _spot(
+    generator: np.random.Generator, width: int, crowding: Crowding, taken: np.ndarray, statures: np.ndarray
+) -> float:
+    """A place from left to right for the last of the figures, away from or close to those who are there."""
+    stature = statures[-1]
+    spot = generator.uniform(crowding.margin, 1 - crowding.margin) * width
+    if len(taken) and generator.random() < crowding.together:
+        friend = int(generator.integers(len(taken)))
+        return float(taken[friend] + generator.normal(0, 0.22) * statures[friend])
+    for _ in range(6):
+        reach = 0.2 * (stature + statures[:-1])
+        covered = np.clip(reach - abs(taken - spot), 0, None) / (0.4 * np.minimum(stature, statures[:-1]))
+        if not len(taken) or covered.max() <= crowding.overlap:
+            break
+        spot = generator.uniform(crowding.margin, 1 - crowding.margin) * width
+    return float(spot)
+
+
+def _things(
+    generator: np.random.Generator, settings: SceneSettings, crowding: Crowding, horizon: float, eye: float
+) -> Patches:
+    """Objects on the same ground, before, between and behind the figures."""
+    height, width = settings.size
+    count = int(generator.integers(crowding.things[0], crowding.things[1] + 1))
+    low, high = np.log(crowding.height)
+    sizes = height * np.exp(generator.uniform(low, high, count))
+    feet = np.stack((generator.uniform(0, width, count), horizon + eye * sizes), 1)
+    return draw_things(generator, feet, sizes, sizes)
+
+
+def main() -> None:
+    """Write a data set of drawn scenes."""
+    from utils.data.people_files import data_folder, write_split
+
+    parser = argparse.ArgumentParser(prog="python -m utils.data.people", description=main.__doc__)
+    parser.add_argument("--out", type=Path, help="folder to write to; by default the one that the data YAML names")
+    parser.add_argument("--count", type=int, default=500, help="how many images")
+    parser.add_argument("--size", type=int, default=320, help="their width and height in pixels")
+    parser.add_argument("--difficulty", choices=list(CROWDINGS), default="moderate")
+    parser.add_argument("--figure", choices=list(FIGURES), default="person", help="17, 4 or 21 keypoints")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images")
+    parser.add_argument("--splits", action="store_true", help="add a fifth as many images for validation")
+    args = parser.parse_args()
+    start_logging()
+    settings = SceneSettings((args.size, args.size), args.figure, args.difficulty)
+    counts = {"train": args.count} | ({"val": max(args.count // 5, 1)} if args.splits else {})
+    for number, (split, count) in enumerate(counts.items()):
+        path = write_split(args.out or data_folder(args.figure), split, settings, seed=(args.seed, number), count=count)
+        log.info("%s: %d images of %d x %d pixels", path, count, args.size, args.size)
+
+
+if __name__ == "__main__":
+    main()
