@@ -202,9 +202,11 @@ def main() -> None:
     args = parser.parse_args()
     start_logging()
     settings = SceneSettings((args.size, args.size), args.figure, args.difficulty)
-    counts = {"train": args.count} | ({"val": max(args.count // 5, 1)} if args.splits else {})
-    for number, (split, count) in enumerate(counts.items()):
-        path = write_split(args.out or data_folder(args.figure), split, settings, seed=(args.seed, number), count=count)
+    splits = [("train", args.seed, args.count)]  # its image i is draw(seed, i)
+    if args.splits:
+        splits.append(("val", (args.seed, 1), max(args.count // 5, 1)))
+    for split, seed, count in splits:
+        path = write_split(args.out or data_folder(args.figure), split, settings, seed=seed, count=count)
         log.info("%s: %d images of %d x %d pixels", path, count, args.size, args.size)
 
 

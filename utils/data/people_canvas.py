@@ -15,6 +15,8 @@ CORNERS = 24  # of every outline; shorter ones repeat their last point
 NOBODY = -1  # owner of what is painted but belongs to no figure
 OVERSAMPLING = 2
 SUBPIXEL_BITS = 4  # outlines are rounded to 1/16 of a sample before painting: the same on every machine
+CHUNK = 8192  # pixels lit at once: what is computed for them stays in the cache
+STRIP = 16  # rows of pixels
 NEUTRAL = 128  # the light that leaves a colour as it is
 
 
@@ -111,26 +113,40 @@ def paint(patches: Patches, size: tuple[int, int]) -> Canvas:
         cv2.fillPoly(buffer, [outline], number, cv2.LINE_8, SUBPIXEL_BITS)
     palette = np.zeros((len(patches) + 1, 4), np.uint8)
     palette[1:, :3], palette[1:, 3] = patches.colours, 255
-    fine = np.take(palette.view(np.uint32)[:, 0], buffer, mode="clip").view(np.uint8)
-    fine = fine.reshape(*buffer.shape, 4)
-    colours = cv2.resize(fine, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return Canvas(patches, np.ascontiguousarray(buffer[::OVERSAMPLING, ::OVERSAMPLING]), colours)
+    return Canvas(patches, np.ascontiguousarray(buffer[::OVERSAMPLING, ::OVERSAMPLING]), _averaged(buffer, palette))
+
+
+def _averaged(buffer: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """The buffer's numbers as colours, 2 x 2 of them to a pixel; strip by strip, to stay in the processor's cache."""
+    height, width = buffer.shape[0] // OVERSAMPLING, buffer.shape[1] // OVERSAMPLING
+    colours = np.zeros((height, width, 4), np.uint8)
+    packed = palette.view(np.uint32)[:, 0]
+    for top in range(0, height, STRIP):
+        numbers = buffer[top * OVERSAMPLING : (top + STRIP) * OVERSAMPLING]
+        if numbers.any():
+            fine = np.take(packed, numbers, mode="clip").view(np.uint8).reshape(*numbers.shape, 4)
+            strip = colours[top : top + STRIP]
+            cv2.resize(fine, (width, len(strip)), dst=strip, interpolation=cv2.INTER_AREA)
+    return colours
 
 
 def lit(canvas: Canvas, light: np.ndarray) -> np.ndarray:
     """How bright every pixel is (H, W) uint8, NEUTRAL for unchanged; `light` points to the lamp, towards the camera."""
     height, width = canvas.top.shape
-    covered = np.flatnonzero(canvas.top.ravel() > 0)  # (n,)
-    patch = canvas.top.ravel()[covered].astype(np.intp) - 1
-    rows = covered // width
-    points = np.stack((covered - rows * width, rows)).astype(np.float32) + np.float32(0.5)
-    across, beyond, facing, _ = _roundness(canvas.patches.tubes, patch, points)
-    axis = _directions(canvas.patches.tubes)  # (M, 2)
-    sideways = (axis[:, 0] * light[1] - axis[:, 1] * light[0]).astype(np.float32)
-    lengthways = (axis @ light[:2]).astype(np.float32)
-    glow = across * np.take(sideways, patch) + beyond * np.take(lengthways, patch) + facing * np.float32(-light[2])
+    table, axis = _table(canvas.patches.tubes), _directions(canvas.patches.tubes)
+    sideways = axis[:, 0] * light[1] - axis[:, 1] * light[0]
+    gains = np.stack((sideways, axis @ light[:2])).astype(np.float32)  # (2, M)
     bright = np.full(height * width, 255, np.uint8)
-    bright[covered] = np.clip(88 + 58 * glow, 20, 160).astype(np.uint8)
+    covered = np.flatnonzero(canvas.top.ravel() > 0)
+    for first in range(0, len(covered), CHUNK):
+        pixels = covered[first : first + CHUNK]
+        patch = canvas.top.ravel()[pixels].astype(np.intp) - 1
+        rows = pixels // width
+        points = np.stack((pixels - rows * width, rows)).astype(np.float32) + np.float32(0.5)
+        across, beyond, facing, _ = _roundness(table, patch, points)
+        aside, along = np.take(gains, patch, axis=1)
+        glow = across * aside + beyond * along - facing * np.float32(light[2])
+        bright[pixels] = np.clip(88 + 58 * glow, 20, 160).astype(np.uint8)
     bright = bright.reshape(height, width)
     # Where only the rim of a part covers a pixel the sample may show the background: take the rim's darker light.
     return cv2.min(bright, np.where(canvas.top > 0, np.uint8(255), cv2.erode(bright, np.ones((3, 3), np.uint8))))
@@ -153,7 +169,7 @@ def on_top(canvas: Canvas, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     patch = canvas.top[rows, columns].astype(np.intp) - 1
     seen = patch >= 0
     patch = np.maximum(patch, 0)
-    *_, depth = _roundness(canvas.patches.tubes, patch, points.T)
+    *_, depth = _roundness(_table(canvas.patches.tubes), patch, points.T)
     owners, parts = canvas.patches.owners[patch], canvas.patches.parts[patch]
     return np.where(seen, owners, NOBODY), np.where(seen, parts, NOBODY), np.where(seen, depth, 0)
 
@@ -163,12 +179,17 @@ def _directions(tubes: Tubes) -> np.ndarray:
     return axis / np.maximum(np.hypot(axis[:, 0], axis[:, 1]), 1e-3)[:, None]
 
 
-def _roundness(tubes: Tubes, patch: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The surface normal on each point's tube (across, lengthways, towards the camera) and its depth; all (n,)."""
+def _table(tubes: Tubes) -> np.ndarray:
+    """All that the light needs to know of each tube: (13, M) float32."""
     axis = tubes.end - tubes.start
     length = np.maximum(np.hypot(axis[:, 0], axis[:, 1]), 1e-3)
     columns = (*tubes.start.T, *(axis / length[:, None]).T, length, *tubes.radius.T, *tubes.caps.T)
-    table = np.take(np.stack((*columns, *tubes.depth.T, *tubes.thickness.T)).astype(np.float32), patch, axis=1)
+    return np.stack((*columns, *tubes.depth.T, *tubes.thickness.T)).astype(np.float32)
+
+
+def _roundness(table: np.ndarray, patch: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The surface normal on each point's tube (across, lengthways, towards the camera) and its depth; all (n,)."""
+    table = np.take(table, patch, axis=1)
     x0, y0, dx, dy, length, r0, r1, cap0, cap1, z0, z1, thick0, thick1 = table  # (n,) each
     x, y = points[0] - x0, points[1] - y0
     along = x * dx + y * dy

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from utils.data.people_canvas import Patches, Tubes, capsules, hull
+from utils.data.people_canvas import NOBODY, Patches, Tubes, capsules, hull
 from utils.data.people_view import UPRIGHT, Figures, Placement, rotations, scale_at
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -63,7 +63,7 @@ def draw_hands(generator: np.random.Generator, placement: Placement) -> Figures:
         keypoints=pixels[:, :_COUNT],
         depths=depths[:, :_COUNT],
         probes=pixels[:, :_COUNT],
-        slack=np.where(np.arange(_COUNT) == 0, 0.12, 0.085),
+        slack=np.full(_COUNT, 0.115),
         shows=_shows(),
         shadow=np.zeros((count, 0, 2, 2)),
     )
@@ -124,7 +124,7 @@ def _hands(
         layers=placement.layers[who],
         keys=depth.mean(1) - _NEARER[which],
         colours=np.clip(colours, 5, 255).astype(np.uint8),
-        owners=who,
+        owners=np.where(which == 0, NOBODY, who),  # the sleeve is not the hand
         parts=_TUBE_PARTS[which],
         tubes=Tubes(start, end, radius, _CAPS[which], depth, thickness),
     )

@@ -30,7 +30,7 @@ def _shade(generator: np.random.Generator, low: int, high: int, tint: int) -> Co
 def _gradient(size: tuple[int, int], top: Colour, bottom: Colour) -> np.ndarray:
     share = np.arange(size[0])[:, None] / max(size[0] - 1, 1)  # (H, 1)
     rows = (top + share * (bottom - top)).astype(np.uint8)  # (H, 3)
-    return cv2.repeat(rows[:, None], 1, size[1])
+    return cv2.resize(rows[:, None], (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
 
 
 def _fill(image: np.ndarray, corners: np.ndarray, colour: Colour) -> None:
