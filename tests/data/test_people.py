@@ -12,13 +12,13 @@ import pytest
 from utils.core.config import ROOT
 from utils.core.geometry import box_areas, inside
 from utils.core.schema import KeypointSchema
-from utils.data.people import CROWDINGS, SMALLEST, Scene, SceneSettings, draw, labelled
+from utils.data.people import CROWDINGS, SMALLEST, SceneSettings, draw, labelled
 from utils.data.people_body import Shape
 from utils.data.people_canvas import paint
 from utils.data.people_figure import KEYPOINTS, draw_people, pictured
 from utils.data.people_files import DATA_FILES, write_split
 from utils.data.people_poses import ANGLES, LIMITS, draw_angles
-from utils.data.people_view import Placement
+from utils.data.people_view import Placement, Scene
 from utils.data.people_wardrobe import MATERIALS, Wardrobe
 
 SMALL = SceneSettings(size=(160, 200))
@@ -92,6 +92,11 @@ def test_settings_and_scenes_can_travel_to_worker_processes() -> None:
     settings, scene = pickle.loads(pickle.dumps((SMALL, draw(0, 0, SMALL))))
     assert settings == SMALL
     assert same(scene, draw(0, 0, SMALL))
+
+
+def test_a_figure_that_nobody_draws_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ValueError, match="did you mean 'hand'"):
+        SceneSettings(figure="hands")
 
 
 # ------------------------------------------------------------------------------------------------ exact labels
@@ -260,7 +265,7 @@ def test_a_hand_is_a_wrist_with_four_points_for_each_of_five_fingers() -> None:
 def test_the_files_are_coco_that_pycocotools_reads(figure: str, tmp_path, capsys: pytest.CaptureFixture) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     settings = SceneSettings(size=(120, 160), figure=figure)
-    path = write_split(tmp_path, "train", settings, seed=4, count=5)
+    path = write_split(tmp_path, "train", (draw(4, i, settings) for i in range(5)), figure)
     truth = coco.COCO(str(path))
     capsys.readouterr()
     schema = KeypointSchema.read(path)
@@ -280,7 +285,7 @@ def test_the_files_are_coco_that_pycocotools_reads(figure: str, tmp_path, capsys
 
 def test_the_files_say_the_same_as_the_scenes_that_are_drawn_on_the_fly(tmp_path) -> None:
     settings = SceneSettings(size=(120, 160))
-    content = json.loads(write_split(tmp_path, "train", settings, seed=4, count=2).read_text())
+    content = json.loads(write_split(tmp_path, "train", (draw(4, i, settings) for i in range(2)), "person").read_text())
     scene = draw(4, 1, settings)
     written = [a for a in content["annotations"] if a["image_id"] == 2]
     assert len(written) == len(scene.boxes)

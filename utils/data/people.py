@@ -2,28 +2,36 @@
 
     python -m utils.data.people --splits
 
-Scene number i of a seed is the same scene however many are drawn, in whichever process. Keypoints, boxes, masks and
+Scene number i of a seed is the same scene however many are drawn, and in whichever process. Keypoints, boxes, masks and
 occlusion are read off the drawing itself, so they are exact.
+
+With the same versions of numpy and OpenCV a scene is the same on every machine: outlines are rounded to 1/32 pixel and
+keypoints to 1/256 before anything is decided, so that the last digit of a sine cannot show. Its JPEG file is made by
+the machine's own encoder and may differ by a grey level.
 """
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from utils.core.console import log, start_logging
+from utils.core.config import did_you_mean
+from utils.core.console import log, progress, start_logging
 from utils.core.geometry import inside
 from utils.data.people_canvas import NOBODY, Canvas, Patches, composed, on_top, paint
 from utils.data.people_corners import draw_corners
 from utils.data.people_figure import draw_people
+from utils.data.people_files import data_folder, write_split
 from utils.data.people_hand import draw_hands
 from utils.data.people_scenery import Exposure, cast_shadows, draw_background, draw_things, photographed
-from utils.data.people_view import Figures, Placement
+from utils.data.people_view import Figures, Placement, Scene
 
 SMALLEST = 12  # pixels of a figure that must be visible for it to be labelled
+KEYPOINT_STEPS = 256  # to a pixel
+SMALLEST_SIDE = 32  # pixels of an image
 Figure = Literal["person", "corners", "hand"]
 Seed = int | tuple[int, ...]  # a tuple keeps kinds of data apart, such as the splits
 Difficulty = Literal["easy", "moderate", "hard"]
@@ -37,17 +45,13 @@ class SceneSettings:
     figure: Figure = "person"
     difficulty: Difficulty = "moderate"
 
-
-@dataclass(frozen=True)
-class Scene:
-    """One drawn image and everything that is known about it."""
-
-    image: np.ndarray  # (H, W, 3) uint8, RGB
-    boxes: np.ndarray  # (N, 4) xyxy around the visible pixels
-    keypoints: np.ndarray  # (N, K, 2); true also outside the image, where visibility is 0
-    visibility: np.ndarray  # (N, K) int: 0 outside the image, 1 hidden, 2 seen
-    areas: np.ndarray  # (N) visible pixels
-    owners: np.ndarray  # (H, W) int16: whose pixel it is, -1 for nobody's
+    def __post_init__(self) -> None:
+        for what, known in (("figure", FIGURES), ("difficulty", CROWDINGS)):
+            found = getattr(self, what)
+            if found not in known:
+                raise ValueError(f"no {what} '{found}' is drawn ({', '.join(known)}){did_you_mean(found, known)}")
+        if min(self.size) < SMALLEST_SIDE:
+            raise ValueError(f"size: found {self.size}; expected at least {SMALLEST_SIDE} pixels each way")
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def draw_scene(generator: np.random.Generator, settings: SceneSettings) -> Scene
 
 def labelled(image: np.ndarray, canvas: Canvas, figures: Figures) -> Scene:
     """The scene with its labels read off the canvas; figures of which nearly nothing shows are left out."""
+    figures = replace(figures, keypoints=np.rint(figures.keypoints * KEYPOINT_STEPS) / KEYPOINT_STEPS)
     size, count = image.shape[:2], len(figures.keypoints)
     owners = canvas.owners()
     boxes, areas = np.zeros((count, 4)), np.zeros(count)
@@ -189,24 +194,28 @@ def _things(
 
 def main() -> None:
     """Write a data set of drawn scenes."""
-    from utils.data.people_files import data_folder, write_split
-
     parser = argparse.ArgumentParser(prog="python -m utils.data.people", description=main.__doc__)
     parser.add_argument("--out", type=Path, help="folder to write to; by default the one that the data YAML names")
     parser.add_argument("--count", type=int, default=500, help="how many images")
     parser.add_argument("--size", type=int, default=320, help="their width and height in pixels")
     parser.add_argument("--difficulty", choices=list(CROWDINGS), default="moderate")
-    parser.add_argument("--figure", choices=list(FIGURES), default="person", help="17, 4 or 21 keypoints")
+    parser.add_argument(
+        "--figure", choices=list(FIGURES), default="person", help="what to draw; each has its own YAML in data/"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images")
     parser.add_argument("--splits", action="store_true", help="add a fifth as many images for validation")
     args = parser.parse_args()
+    try:
+        settings = SceneSettings((args.size, args.size), args.figure, args.difficulty)
+    except ValueError as error:
+        parser.error(str(error))
     start_logging()
-    settings = SceneSettings((args.size, args.size), args.figure, args.difficulty)
     splits = [("train", args.seed, args.count)]  # its image i is draw(seed, i)
     if args.splits:
         splits.append(("val", (args.seed, 1), max(args.count // 5, 1)))
     for split, seed, count in splits:
-        path = write_split(args.out or data_folder(args.figure), split, settings, seed=seed, count=count)
+        scenes = (draw(seed, index, settings) for index in progress(range(count), f"drawing {split}"))
+        path = write_split(args.out or data_folder(args.figure), split, scenes, args.figure)
         log.info("%s: %d images of %d x %d pixels", path, count, args.size, args.size)
 
 

@@ -1,7 +1,8 @@
 """Bodies: how people are built, the named places on them, and their limbs, hands and shoes as tapered tubes.
 
 Left and right can always be told apart, from behind as well: like a ship's lights, the left wrist and shoe are red
-(port) and the right ones green (starboard).
+(port) and the right ones green (starboard). Whoever trains with mirrored images takes this hint away, as red is then on
+either side; what remains is what real people offer: which way the face, the chest and the feet point.
 """
 
 from dataclasses import dataclass

@@ -138,7 +138,7 @@ def _grain(generator: np.random.Generator, image: np.ndarray, coarse: int, stren
     """Uneven brightness with spots of about `coarse` pixels, in place."""
     height, width = image.shape[:2]
     spots = generator.integers(0, 2 * strength, (height // coarse + 2, width // coarse + 2), dtype=np.uint8)
-    spots = cv2.resize(spots, (width, height), interpolation=cv2.INTER_LINEAR)
+    spots = cv2.resize(spots, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
     cv2.add(image, cv2.merge([spots] * 3), dst=image)
     cv2.subtract(image, np.full_like(image, strength), dst=image)
 
@@ -153,7 +153,7 @@ def cast_shadows(image: np.ndarray, bones: np.ndarray, widths: np.ndarray, stren
     ends = np.rint(np.clip(bones, -4 * width, 4 * width) * 8).astype(int)  # half size, four fractional bits
     for (start, end), wide in zip(ends.tolist(), np.maximum(np.rint(widths / 2), 1).astype(int).tolist(), strict=True):
         cv2.line(mask, start, end, 255, wide, cv2.LINE_8, SUBPIXEL_BITS)
-    mask = cv2.resize(cv2.blur(mask, (5, 5)), (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = cv2.resize(cv2.blur(mask, (5, 5)), (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
     keep = cv2.LUT(mask, (255 - strength * np.arange(256)).astype(np.uint8))  # (H, W)
     return cv2.multiply(image, cv2.merge([keep] * 3), scale=1 / 255)
 

@@ -36,6 +36,18 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """One drawn image and everything that is known about it."""
+
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    boxes: np.ndarray  # (N, 4) xyxy around the visible pixels
+    keypoints: np.ndarray  # (N, K, 2); true also outside the image, where visibility is 0
+    visibility: np.ndarray  # (N, K) int: 0 outside the image, 1 hidden, 2 seen
+    areas: np.ndarray  # (N) visible pixels
+    owners: np.ndarray  # (H, W) int16: whose pixel it is, -1 for nobody's
+
+
+@dataclass(frozen=True)
 class View:
     """The camera as each figure meets it. A figure's own axes are x to its left, y up, z forward, in statures."""
 
