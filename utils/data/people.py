@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from utils.core.config import did_you_mean
@@ -106,11 +107,10 @@ def labelled(image: np.ndarray, canvas: Canvas, figures: Figures) -> Scene:
     owners = canvas.owners()
     boxes, areas = np.zeros((count, 4)), np.zeros(count)
     for figure in range(count):
-        mine = owners == figure
-        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
-        if len(rows):
-            boxes[figure] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-            areas[figure] = np.count_nonzero(mine)
+        mine = (owners == figure).view(np.uint8)
+        left, top, width, height = cv2.boundingRect(mine)
+        boxes[figure] = left, top, left + width, top + height
+        areas[figure] = cv2.countNonZero(mine)
     kept = np.flatnonzero(areas >= SMALLEST)
     renamed = np.full(count + 1, NOBODY, np.int16)  # the last one stays nobody
     renamed[kept] = np.arange(len(kept))

@@ -35,6 +35,10 @@ class Tubes:
     depth: np.ndarray  # (M, 2)
     thickness: np.ndarray  # (M, 2)
 
+    def chosen(self, index: np.ndarray) -> "Tubes":
+        """Some tubes, in the order of the index."""
+        return Tubes(*(getattr(self, f.name)[index] for f in fields(self)))
+
 
 @dataclass(frozen=True)
 class Patches:
@@ -57,8 +61,7 @@ class Patches:
 
     def chosen(self, index: np.ndarray) -> "Patches":
         """Some patches, in the order of the index."""
-        tubes = Tubes(*(getattr(self.tubes, f.name)[index] for f in fields(Tubes)))
-        return Patches(*(getattr(self, f.name)[index] for f in fields(self)[:-1]), tubes)
+        return Patches(*(getattr(self, f.name)[index] for f in fields(self)[:-1]), self.tubes.chosen(index))
 
     def __len__(self) -> int:
         return len(self.keys)

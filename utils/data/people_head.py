@@ -89,7 +89,7 @@ class Eggs:
     scale: np.ndarray  # (N) pixels per stature
     flat: np.ndarray  # (N, 2, 3) from the unit sphere to pixels around the middle
     away: np.ndarray  # (N, 3) the point of the unit sphere that is farthest from the camera
-    thickness: np.ndarray  # (N)
+    tubes: Tubes  # the round bodies behind whatever is drawn on the heads
 
     @classmethod
     def of(cls, people: People) -> "Eggs":
@@ -101,24 +101,22 @@ class Eggs:
         away = turn[:, 2] / radii
         away /= np.sqrt((away * away).sum(1, keepdims=True))
         flat = turn[:, :2] * radii[:, None] * scale[:, None, None]
-        return cls(middle[:, 0], depth[:, 0], scale, flat, away, 0.9 * radii[:, 2])
-
-    def tubes(self, who: np.ndarray) -> Tubes:
-        """The round body behind whatever is drawn on these heads: from the egg's lower to its upper focus."""
-        flat = self.flat[who]
-        (xx, xy), (_, yy) = np.moveaxis(flat @ np.swapaxes(flat, 1, 2), 0, -1)
-        middle, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-        long, short = np.sqrt(middle + spread), np.sqrt(np.maximum(middle - spread, 1e-6))
-        angle = np.arctan2(2 * xy, xx - yy) / 2
-        reach = (long - short)[:, None] * np.stack((np.cos(angle), np.sin(angle)), 1)
-        both = np.ones((len(who), 2))
-        middle = self.middle[who]
-        depth, thickness = self.depth[who, None] * both, self.thickness[who, None] * both
-        return Tubes(middle - reach, middle + reach, 1.04 * short[:, None] * both, both, depth, thickness)
+        return cls(middle[:, 0], depth[:, 0], scale, flat, away, _tubes(flat, middle[:, 0], depth, 0.9 * radii[:, 2:]))
 
     def pixels(self, who: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Where points (M, n, 3) of the unit sphere are seen: (M, n, 2)."""
         return self.middle[who, None] + points @ np.swapaxes(self.flat[who], 1, 2)
+
+
+def _tubes(flat: np.ndarray, middle: np.ndarray, depth: np.ndarray, thickness: np.ndarray) -> Tubes:
+    """From each egg's lower to its upper focus; depth and thickness are (N, 1)."""
+    (xx, xy), (_, yy) = np.moveaxis(flat @ np.swapaxes(flat, 1, 2), 0, -1)  # (N,) each
+    mean, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    long, short = np.sqrt(mean + spread), np.sqrt(np.maximum(mean - spread, 1e-6))
+    angle = np.arctan2(2 * xy, xx - yy) / 2
+    reach = (long - short)[:, None] * np.stack((np.cos(angle), np.sin(angle)), 1)
+    both = np.ones((len(flat), 2))
+    return Tubes(middle - reach, middle + reach, 1.04 * short[:, None] * both, both, depth * both, thickness * both)
 
 
 def draw_heads(people: People) -> Patches:
@@ -142,17 +140,23 @@ def _on_heads(
 ) -> Patches:
     colours = people.colours(who, np.full(len(who), MATERIALS.index(material)))
     parts = np.full(len(who), PARTS.index("head"))
-    return Patches(outlines, people.layers(who), keys, colours, who, parts, eggs.tubes(who))
+    return Patches(outlines, people.layers(who), keys, colours, who, parts, eggs.tubes.chosen(who))
 
 
 def _normalised(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.sqrt((vectors * vectors).sum(-1, keepdims=True)), 1e-6)
 
 
+def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """np.cross without its checks, which cost more than the product."""
+    (a, b, c), (d, e, f) = first.T, second.T
+    return np.stack((b * f - c * e, c * d - a * f, a * e - b * d), -1)
+
+
 def _rim(away: np.ndarray) -> np.ndarray:
     """The circle (N, CORNERS, 3) of the unit sphere that the camera sees as its outline."""
-    first = _normalised(np.cross(away, np.array([1.0, 0.0, 0.0]) + 0 * away))
-    second = np.cross(away, first)
+    first = _normalised(_cross(away, np.array([1.0, 0.0, 0.0])))
+    second = _cross(away, first)
     angle = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)[:, None]
     return np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None]
 
@@ -169,7 +173,7 @@ def _cap_outlines(away: np.ndarray, cap: Cap) -> tuple[np.ndarray, np.ndarray]:
     behind = (away @ middle)[:, None]  # (N, 1): c w
     beside = np.sqrt(np.maximum(1 - behind * behind, 1e-9))
     towards = (behind * middle - away) / beside  # (N, 3): a
-    aside = np.cross(middle, towards)  # (N, 3): b
+    aside = _cross(middle, towards)  # (N, 3): b
     steps = np.linspace(-1, 1, CORNERS // 2)[:, None]
     limit = behind * np.cos(reach) / (beside * np.sin(reach))
     angle = steps * np.arccos(np.clip(limit, -1, 1))[:, None]
@@ -178,7 +182,7 @@ def _cap_outlines(away: np.ndarray, cap: Cap) -> tuple[np.ndarray, np.ndarray]:
     )  # (N, CORNERS / 2, 3)
     nearest = (middle - behind * away) / beside  # (N, 3) the rim's point closest to the cap's middle
     angle = steps * np.arccos(np.clip(np.cos(reach) / beside, -1, 1))[:, None]
-    rim = np.cos(angle) * nearest[:, None] + np.sin(angle) * np.cross(nearest, away)[:, None]
+    rim = np.cos(angle) * nearest[:, None] + np.sin(angle) * _cross(nearest, away)[:, None]
     return np.concatenate((hairline, rim), 1), (limit < 1)[:, 0]
 
 
@@ -192,7 +196,7 @@ def _faces(people: People, eggs: Eggs, key: np.ndarray) -> Patches:
     outlines = eggs.pixels(who, _normalised(corners - beyond * away))
     parts = np.full(len(who), PARTS.index("head"))
     colours = people.colours(who, _MATERIALS[which])
-    return Patches(outlines, people.layers(who), key[who] - 1e-4 * which, colours, who, parts, eggs.tubes(who))
+    return Patches(outlines, people.layers(who), key[who] - 1e-4 * which, colours, who, parts, eggs.tubes.chosen(who))
 
 
 def _noses_and_ears(people: People, eggs: Eggs, key: np.ndarray) -> list[Patches]:

@@ -267,7 +267,7 @@ def photographed(generator: np.random.Generator, image: np.ndarray, exposure: Ex
     table = 255 * levels[:, None] ** exposure.gamma * exposure.gains
     image = cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8)[:, None])
     if exposure.noise > 1:
-        for change in (cv2.add, cv2.subtract):
-            grains = np.frombuffer(generator.bytes(image.size), np.uint8).reshape(image.shape)
-            image = change(image, cv2.multiply(grains, (exposure.noise / 256,) * 4))
+        grains = np.frombuffer(generator.bytes(image.size), np.uint8).reshape(image.shape)
+        image = cv2.add(image, cv2.multiply(grains, (2 * exposure.noise / 256,) * 4))
+        image = cv2.subtract(image, (exposure.noise,) * 4)
     return image
