@@ -78,7 +78,7 @@ def _side_tubes(side: str) -> list[Tube]:
     hip, knee, ankle = f"{side}_hip", f"{side}_knee", f"{side}_ankle"
     fingers = [
         Tube(arm, f"{side}_finger_{i}_root", f"{side}_finger_{i}_tip", (0.0082, 0.0062), "skin", caps=(0, 1),
-             nearer=0.065 + 0.001 * i, wear="fingers") for i in range(4)
+             nearer=0.055 + 0.001 * i, wear="fingers") for i in range(4)
     ]  # fmt: skip
     return [
         Tube(arm, shoulder, elbow, (0.032, 0.0255), "skin", nearer=0.065, caps=(0.6, 0), wear="bare_upper_arm"),
@@ -89,16 +89,16 @@ def _side_tubes(side: str) -> list[Tube]:
         Tube(arm, shoulder, elbow, (0.0350, 0.0300), "top", caps=(0.6, 0), nearer=0.066, wear="long_sleeve"),
         Tube(arm, elbow, wrist, (0.0310, 0.0235), "top", span=(0.0, 0.90), nearer=0.071, wear="long_sleeve"),
         Tube(arm, elbow, wrist, (0.0250, 0.0250), f"{side}_band", span=(0.86, 0.97), nearer=0.072),
-        Tube(arm, wrist, f"{side}_knuckles", (0.0175, 0.0215), "skin", caps=(0, 0.7), nearer=0.064),
-        Tube(arm, f"{side}_knuckles", f"{side}_mitten", (0.0190, 0.0120), "skin", caps=(0, 1), nearer=0.065,
+        Tube(arm, wrist, f"{side}_knuckles", (0.0175, 0.0215), "skin", caps=(0, 0.7), nearer=0.054),
+        Tube(arm, f"{side}_knuckles", f"{side}_mitten", (0.0190, 0.0120), "skin", caps=(0, 1), nearer=0.055,
              wear="mitten"),
         *fingers,
-        Tube(arm, f"{side}_thumb_root", f"{side}_thumb_tip", (0.0105, 0.0072), "skin", caps=(0.5, 1), nearer=0.068),
-        Tube(leg, hip, knee, (0.0560, 0.0410), "skin", span=(0.05, 1.0), nearer=-0.030, wear="bare_thigh"),
+        Tube(arm, f"{side}_thumb_root", f"{side}_thumb_tip", (0.0105, 0.0072), "skin", caps=(0.5, 1), nearer=0.058),
+        Tube(leg, hip, knee, (0.0560, 0.0410), "skin", span=(0.05, 1.0), nearer=-0.015, wear="bare_thigh"),
         Tube(leg, knee, ankle, (0.0400, 0.0250), "skin", nearer=0.002, wear="bare_shin"),
         Tube(leg, knee, ankle, (0.0385, 0.0400), "skin", span=(0.10, 0.34), nearer=0.0021, wear="bare_shin"),
-        Tube(leg, hip, knee, (0.0610, 0.0600), "bottom", span=(0.05, 0.72), nearer=-0.026, wear="shorts"),
-        Tube(leg, hip, knee, (0.0600, 0.0455), "bottom", span=(0.05, 1.0), nearer=-0.026, wear="trousers"),
+        Tube(leg, hip, knee, (0.0610, 0.0600), "bottom", span=(0.05, 0.72), nearer=-0.011, wear="shorts"),
+        Tube(leg, hip, knee, (0.0600, 0.0455), "bottom", span=(0.05, 1.0), nearer=-0.011, wear="trousers"),
         Tube(leg, knee, ankle, (0.0450, 0.0370), "bottom", span=(0.0, 0.94), nearer=0.005, wear="trousers"),
         Tube(leg, knee, ankle, (0.0300, 0.0275), "sock", span=(0.80, 1.0), nearer=0.003, wear="bare_shin"),
         Tube(leg, ankle, f"{side}_heel", (0.0275, 0.0245), f"{side}_shoe", nearer=0.0035),
