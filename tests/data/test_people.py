@@ -54,7 +54,7 @@ def at_ease(placement: Placement) -> Scene:
     angles = np.zeros((count, len(ANGLES)))
     angles[:, [i for i, name in enumerate(ANGLES) if name.endswith("arm_out")]] = 15
     shape = Shape(*(np.ones(count) for _ in fields(Shape)))
-    figures = pictured(placement, shape, clothes, angles, np.zeros(count, bool))
+    figures = pictured(placement, shape=shape, wardrobe=clothes, angles=angles, seated=np.zeros(count, bool))
     canvas = paint(figures.patches, (200, 200))
     return labelled(np.full((200, 200, 3), 128, np.uint8), canvas, figures)
 
@@ -265,7 +265,7 @@ def test_a_hand_is_a_wrist_with_four_points_for_each_of_five_fingers() -> None:
 def test_the_files_are_coco_that_pycocotools_reads(figure: str, tmp_path, capsys: pytest.CaptureFixture) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     settings = SceneSettings(size=(120, 160), figure=figure)
-    path = write_split(tmp_path, "train", (draw(4, i, settings) for i in range(5)), figure)
+    path = write_split(tmp_path, split="train", scenes=(draw(4, i, settings) for i in range(5)), figure=figure)
     truth = coco.COCO(str(path))
     capsys.readouterr()
     schema = KeypointSchema.read(path)
@@ -285,7 +285,8 @@ def test_the_files_are_coco_that_pycocotools_reads(figure: str, tmp_path, capsys
 
 def test_the_files_say_the_same_as_the_scenes_that_are_drawn_on_the_fly(tmp_path) -> None:
     settings = SceneSettings(size=(120, 160))
-    content = json.loads(write_split(tmp_path, "train", (draw(4, i, settings) for i in range(2)), "person").read_text())
+    path = write_split(tmp_path, split="train", scenes=(draw(4, i, settings) for i in range(2)), figure="person")
+    content = json.loads(path.read_text())
     scene = draw(4, 1, settings)
     written = [a for a in content["annotations"] if a["image_id"] == 2]
     assert len(written) == len(scene.boxes)

@@ -87,14 +87,15 @@ def draw(seed: Seed, index: int, settings: SceneSettings) -> Scene:
 
 def draw_scene(generator: np.random.Generator, settings: SceneSettings) -> Scene:
     """A new scene of the given kind."""
-    crowding = CROWDINGS[settings.difficulty]
-    horizon, eye_height, placement = _place(generator, settings, crowding)
+    horizon, eye_height, placement = _place(generator, settings)
     figures = FIGURES[settings.figure](generator, placement)
-    things = _things(generator, settings, crowding, horizon, eye_height)
+    things = _things(generator, settings, horizon=horizon, eye=eye_height)
     exposure = Exposure.draw(generator)
     background = draw_background(generator, settings.size, horizon)
     widths = np.repeat(placement.statures * 0.085, figures.shadow.shape[1])
-    background = cast_shadows(background, figures.shadow.reshape(-1, 2, 2), widths, generator.uniform(0.15, 0.5))
+    background = cast_shadows(
+        background, bones=figures.shadow.reshape(-1, 2, 2), widths=widths, strength=generator.uniform(0.15, 0.5)
+    )
     canvas = paint(Patches.joined((figures.patches, things)), settings.size)
     image = photographed(generator, composed(canvas, exposure.light, background), exposure)
     return labelled(image, canvas, figures)
@@ -130,11 +131,10 @@ def visibilities(canvas: Canvas, figures: Figures, size: tuple[int, int]) -> np.
     return visibility
 
 
-def _place(
-    generator: np.random.Generator, settings: SceneSettings, crowding: Crowding
-) -> tuple[float, float, Placement]:
+def _place(generator: np.random.Generator, settings: SceneSettings) -> tuple[float, float, Placement]:
     """Where the horizon is, the eye's height in statures, and figures that stand on one common ground."""
     height, width = settings.size
+    crowding = CROWDINGS[settings.difficulty]
     count = int(generator.integers(crowding.count[0], crowding.count[1] + 1))
     eye = generator.uniform(0.6, 1.5)  # the taller the camera stands, the higher the horizon above people's heads
     low, high = np.log(crowding.height)
@@ -145,7 +145,7 @@ def _place(
         return horizon, eye, _scatter(generator, settings.size, statures)
     places = np.zeros(count)
     for i in range(count):
-        places[i] = _spot(generator, width, crowding, places[:i], statures[: i + 1])
+        places[i] = _spot(generator, crowding, width=width, taken=places[:i], statures=statures[: i + 1])
     facing = generator.random(count) < 0.5
     yaws = np.where(facing, generator.uniform(-55, 55, count), generator.uniform(-180, 180, count))
     distance = generator.uniform(2.5, 8)
@@ -163,7 +163,7 @@ def _scatter(generator: np.random.Generator, size: tuple[int, int], statures: np
 
 
 def _spot(
-    generator: np.random.Generator, width: int, crowding: Crowding, taken: np.ndarray, statures: np.ndarray
+    generator: np.random.Generator, crowding: Crowding, *, width: int, taken: np.ndarray, statures: np.ndarray
 ) -> float:
     """A place from left to right for the last of the figures, away from or close to those who are there."""
     stature = statures[-1]
@@ -180,16 +180,15 @@ def _spot(
     return float(spot)
 
 
-def _things(
-    generator: np.random.Generator, settings: SceneSettings, crowding: Crowding, horizon: float, eye: float
-) -> Patches:
+def _things(generator: np.random.Generator, settings: SceneSettings, *, horizon: float, eye: float) -> Patches:
     """Objects on the same ground, before, between and behind the figures."""
     height, width = settings.size
+    crowding = CROWDINGS[settings.difficulty]
     count = int(generator.integers(crowding.things[0], crowding.things[1] + 1))
     low, high = np.log(crowding.height)
     sizes = height * np.exp(generator.uniform(low, high, count))
     feet = np.stack((generator.uniform(0, width, count), horizon + eye * sizes), 1)
-    return draw_things(generator, feet, sizes, sizes)
+    return draw_things(generator, feet=feet, heights=sizes, layers=sizes)
 
 
 def main() -> None:
@@ -215,7 +214,7 @@ def main() -> None:
         splits.append(("val", (args.seed, 1), max(args.count // 5, 1)))
     for split, seed, count in splits:
         scenes = (draw(seed, index, settings) for index in progress(range(count), f"drawing {split}"))
-        path = write_split(args.out or data_folder(args.figure), split, scenes, args.figure)
+        path = write_split(args.out or data_folder(args.figure), split=split, scenes=scenes, figure=args.figure)
         log.info("%s: %d images of %d x %d pixels", path, count, args.size, args.size)
 
 

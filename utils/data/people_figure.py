@@ -45,10 +45,12 @@ def draw_people(generator: np.random.Generator, placement: Placement) -> Figures
     count = len(placement.statures)
     shape, wardrobe = Shape.draw(generator, count), Wardrobe.draw(generator, count)
     angles, seated = draw_angles(generator, count)
-    return pictured(placement, shape, wardrobe, angles, seated)
+    return pictured(placement, shape=shape, wardrobe=wardrobe, angles=angles, seated=seated)
 
 
-def pictured(placement: Placement, shape: Shape, wardrobe: Wardrobe, angles: np.ndarray, seated: np.ndarray) -> Figures:
+def pictured(
+    placement: Placement, *, shape: Shape, wardrobe: Wardrobe, angles: np.ndarray, seated: np.ndarray
+) -> Figures:
     """People of a given shape, in given clothes and poses."""
     places, turns = skeletons(angles, shape.offsets())
     body = sites(shape, places, turns)  # (N, S, 3)

@@ -23,7 +23,7 @@ def data_folder(figure: str) -> Path:
     return (path.parent / read_yaml(path)["path"]).resolve()
 
 
-def write_split(folder: Path, split: str, scenes: Iterable[Scene], figure: str) -> Path:
+def write_split(folder: Path, *, split: str, scenes: Iterable[Scene], figure: str) -> Path:
     """Write the images to folder/split and their labels to folder/split.json; returns the latter."""
     (folder / split).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []

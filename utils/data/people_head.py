@@ -124,19 +124,22 @@ def draw_heads(people: People) -> Patches:
     eggs = Eggs.of(people)
     everyone = np.arange(len(eggs.depth))
     key = eggs.depth - NEARER  # (N,)
-    skulls = _on_heads(people, eggs, everyone, eggs.pixels(everyone, _rim(eggs.away)), key, "skin")
+    skulls = _on_heads(
+        people, eggs, everyone, outlines=eggs.pixels(everyone, _rim(eggs.away)), keys=key, material="skin"
+    )
     groups = [skulls, _faces(people, eggs, key), *_noses_and_ears(people, eggs, key)]
     for order, cap in enumerate(CAPS):
         who = np.flatnonzero(people.pieces[cap.wear])
         outline, drawn = _cap_outlines(eggs.away[who], cap)
         who = who[drawn]
         outlines = eggs.pixels(who, outline[drawn] * cap.swell)
-        groups.append(_on_heads(people, eggs, who, outlines, key[who] - 2e-3 - 1e-4 * order, cap.material))
+        keys = key[who] - 2e-3 - 1e-4 * order
+        groups.append(_on_heads(people, eggs, who, outlines=outlines, keys=keys, material=cap.material))
     return Patches.joined(groups)
 
 
 def _on_heads(
-    people: People, eggs: Eggs, who: np.ndarray, outlines: np.ndarray, keys: np.ndarray, material: str
+    people: People, eggs: Eggs, who: np.ndarray, *, outlines: np.ndarray, keys: np.ndarray, material: str
 ) -> Patches:
     colours = people.colours(who, np.full(len(who), MATERIALS.index(material)))
     parts = np.full(len(who), PARTS.index("head"))

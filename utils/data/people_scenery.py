@@ -15,7 +15,7 @@ def draw_background(generator: np.random.Generator, size: tuple[int, int], horiz
     place = generator.choice([_town, _meadow, _room, _room, _abstract], p=[0.28, 0.22, 0.22, 0.1, 0.18])
     image = place(generator, size, int(np.clip(horizon, 0.12 * size[0], 0.85 * size[0])))
     coarse = int(generator.choice([3, 6, 12, 30]))
-    _grain(generator, image, coarse, strength=int(generator.integers(4, 10 + coarse // 2)))
+    _grain(generator, image, coarse=coarse, strength=int(generator.integers(4, 10 + coarse // 2)))
     if generator.random() < 0.45:  # out of focus
         blur = int(generator.choice([3, 5, 9]))
         image = cv2.blur(image, (blur, blur))
@@ -134,7 +134,7 @@ def _abstract(generator: np.random.Generator, size: tuple[int, int], horizon: in
     return image
 
 
-def _grain(generator: np.random.Generator, image: np.ndarray, coarse: int, strength: int) -> None:
+def _grain(generator: np.random.Generator, image: np.ndarray, *, coarse: int, strength: int) -> None:
     """Uneven brightness with spots of about `coarse` pixels, in place."""
     height, width = image.shape[:2]
     spots = generator.integers(0, 2 * strength, (height // coarse + 2, width // coarse + 2), dtype=np.uint8)
@@ -146,7 +146,7 @@ def _grain(generator: np.random.Generator, image: np.ndarray, coarse: int, stren
 # ------------------------------------------------------------------------------------------------ shadows
 
 
-def cast_shadows(image: np.ndarray, bones: np.ndarray, widths: np.ndarray, strength: float) -> np.ndarray:
+def cast_shadows(image: np.ndarray, *, bones: np.ndarray, widths: np.ndarray, strength: float) -> np.ndarray:
     """The image darkened where bones (n, 2, 2) with their widths (n) lie on the floor."""
     height, width = image.shape[:2]
     mask = np.zeros((height // 2, width // 2), np.uint8)
@@ -161,7 +161,9 @@ def cast_shadows(image: np.ndarray, bones: np.ndarray, widths: np.ndarray, stren
 # ------------------------------------------------------------------------------------------------ things
 
 
-def draw_things(generator: np.random.Generator, feet: np.ndarray, heights: np.ndarray, layers: np.ndarray) -> Patches:
+def draw_things(
+    generator: np.random.Generator, *, feet: np.ndarray, heights: np.ndarray, layers: np.ndarray
+) -> Patches:
     """Boxes, poles, balls and bushes standing at feet (n, 2), as tall as a person there would be (n) pixels."""
     groups = []
     for foot, height, layer in zip(feet, heights, layers, strict=True):
