@@ -47,8 +47,8 @@ def upside_down(height: float) -> Matrix:
 
 def chain(*matrices: Matrix) -> Matrix:
     """One matrix that does these one after another, the first one first."""
-    product = identity()
-    for matrix in matrices:
+    product = matrices[0] if matrices else identity()
+    for matrix in matrices[1:]:
         product = matrix @ product
     return product
 
@@ -80,13 +80,21 @@ def tilting(x: float, y: float) -> Matrix:
 
 def magnification(matrix: Matrix) -> float:
     """By how much lengths grow at most, perspective aside."""
-    return float(np.linalg.norm(matrix[:2, :2] / matrix[2, 2], 2))
+    (a, b), (c, d) = (matrix[:2, :2] / matrix[2, 2]).tolist()
+    # The larger singular value in closed form: a sample asks for it once per image.
+    half = (a * a + b * b + c * c + d * d) / 2
+    return float(np.sqrt(half + np.sqrt(max(half * half - (a * d - b * c) ** 2, 0.0))))
 
 
 def is_scale_and_shift(matrix: Matrix) -> bool:
     """True when the axes stay axes and nothing is mirrored: a resize and a border can do it."""
-    off_diagonal = matrix[[0, 1, 2, 2], [1, 0, 0, 1]]
-    return bool(np.allclose(off_diagonal, 0, atol=1e-9) and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+    (x, slant, _), (rise, y, _), (tilt_x, tilt_y, _) = matrix.tolist()
+    return max(abs(slant), abs(rise), abs(tilt_x), abs(tilt_y)) < 1e-9 and x > 0 and y > 0
+
+
+def is_affine(matrix: Matrix) -> bool:
+    """True when parallel lines stay parallel."""
+    return matrix[2].tolist() == [0.0, 0.0, 1.0]
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ def move_points(points: Array, matrix: Matrix) -> Array:
     """Points (..., 2) under a matrix."""
     m = _like(matrix, points)
     moved = points @ m[:2, :2].T + m[:2, 2]  # (..., 2)
-    if np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
+    if is_affine(matrix):
         return moved
     depth = points @ m[2, :2] + m[2, 2]  # (...)
     return moved / depth[..., None]
@@ -179,8 +187,10 @@ def inside(points: Array, size: tuple[int, int]) -> Array:
 
 def area_factors(points: Array, matrix: Matrix) -> Array:
     """By how much a small area around each of the points (..., 2) grows under a matrix."""
-    depth = points @ _like(matrix[2, :2], points) + float(matrix[2, 2])  # (...)
-    return abs(float(np.linalg.det(matrix))) / abs(depth) ** 3
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    growth = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))  # the determinant
+    depth = points[..., 0] * g + points[..., 1] * h + i  # (...)
+    return growth / abs(depth) ** 3
 
 
 # ---------------------------------------------------------------------------------------------- boxes
@@ -212,6 +222,9 @@ def box_areas(boxes: Array) -> Array:
 
 def move_boxes(boxes: Array, matrix: Matrix) -> Array:
     """The upright boxes around the moved corners of boxes (..., 4)."""
+    if is_scale_and_shift(matrix):
+        low, high = move_points(boxes[..., :2], matrix), move_points(boxes[..., 2:], matrix)
+        return _join(low, high)
     corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]]
     corners = move_points(corners.reshape(*boxes.shape[:-1], 4, 2), matrix)  # (..., 4, 2)
     if isinstance(corners, torch.Tensor):

@@ -15,6 +15,7 @@ from utils.core.geometry import (
     Matrix,
     chain,
     in_pixel_indices,
+    is_affine,
     is_scale_and_shift,
     letterbox,
     scaling,
@@ -62,6 +63,16 @@ def decode_reduced(data: np.ndarray, name: str, size: tuple[int, int], scale: fl
         height, width = (side * factor for side in image.shape[:2])
         raise ValueError(f"{name}: about {height} x {width} pixels found; the annotations say {size[0]} x {size[1]}")
     return image, scaling(1 / factor, 1 / factor)
+
+
+def reduced(image: np.ndarray, factor: int) -> np.ndarray:
+    """An image at 1 / factor, averaged over whole blocks counted from its corner; the last ones are filled up."""
+    if factor == 1:
+        return image
+    below, right = (-side % factor for side in image.shape[:2])
+    if below or right:
+        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return cv2.resize(image, (image.shape[1] // factor, image.shape[0] // factor), interpolation=cv2.INTER_AREA)
 
 
 def _reduces_exactly(data: np.ndarray, size: tuple[int, int], factor: int) -> bool:
@@ -121,8 +132,7 @@ def fit(
     if how.rounding == "none":
         return warp(image, matrix, size), matrix
     top, left = round(matrix[1, 2]), round(matrix[0, 2])
-    canvas = np.empty((*size, 3), np.uint8)
-    canvas[:] = GREY
+    canvas = blank(size)
     copy = resize(image, (int(height), int(width)), smooth=how.smooth)
     canvas[top : top + copy.shape[0], left : left + copy.shape[1]] = copy
     return canvas, matrix
@@ -133,7 +143,7 @@ def warp(image: np.ndarray, matrix: Matrix, size: tuple[int, int], fill: tuple[i
     if is_scale_and_shift(matrix) and (placed := _whole_pixels(image, matrix, size, fill)) is not None:
         return placed
     pixels = in_pixel_indices(matrix)
-    if np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
+    if is_affine(matrix):
         return cv2.warpAffine(image, pixels[:2], (size[1], size[0]), flags=cv2.INTER_LINEAR, borderValue=fill)
     return cv2.warpPerspective(image, pixels, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderValue=fill)
 
@@ -158,7 +168,7 @@ def paint(canvas: np.ndarray, image: np.ndarray, matrix: Matrix, corners: np.nda
     pixels = in_pixel_indices(chain(matrix, translation(-low[0], -low[1])))
     upright = is_scale_and_shift(matrix)
     target = region if upright else np.empty_like(region)
-    if np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
+    if is_affine(matrix):
         pixels, warped = pixels[:2], cv2.warpAffine
     else:
         warped = cv2.warpPerspective
@@ -168,6 +178,13 @@ def paint(canvas: np.ndarray, image: np.ndarray, matrix: Matrix, corners: np.nda
         outline = np.round((corners - low - 0.5) * 16).astype(np.int32)  # in sixteenths of a pixel
         cv2.fillConvexPoly(mask, outline, 255, shift=4)
         cv2.copyTo(target, mask, region)
+
+
+def blank(size: tuple[int, int], fill: tuple[int, int, int] = GREY) -> np.ndarray:
+    """An image of (height, width) in one colour."""
+    if len(set(fill)) == 1:  # a hundred times as fast as repeating three values
+        return np.full((*size, 3), fill[0], np.uint8)
+    return np.full((*size, 3), fill, np.uint8)
 
 
 def mirrored(image: np.ndarray) -> np.ndarray:
@@ -191,8 +208,7 @@ def _whole_pixels(
     (left, top), (width, height) = corner.round().astype(int), extent.round().astype(int)
     if width < 1 or height < 1:
         return None
-    canvas = np.empty((*size, 3), np.uint8)
-    canvas[:] = fill
+    canvas = blank(size, fill)
     bottom, right = min(top + height, size[0]), min(left + width, size[1])
     if bottom > max(top, 0) and right > max(left, 0):
         copy = resize(image, (int(height), int(width)))
@@ -215,3 +231,8 @@ def stack(images: Sequence[np.ndarray]) -> torch.Tensor:
 def to_unit(images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """uint8 images on their device as numbers in 0..1, as the networks take them."""
     return images.to(dtype) / 255 if images.dtype == torch.uint8 else images.to(dtype)
+
+
+def one_thread() -> None:
+    """Keep OpenCV to the calling thread; for worker processes, which are many already."""
+    cv2.setNumThreads(0)

@@ -143,8 +143,7 @@ def mosaic(
     """Several images on a canvas of twice the size, moved into the input; each is warped once, straight into place."""
     canvas_size = (2 * size[0], 2 * size[1])
     move = movement.matrix(canvas_size, size)
-    canvas = np.empty((*size, 3), np.uint8)
-    canvas[:] = images.GREY
+    canvas = images.blank(size)
     groups = []
     for index, tile in zip(chosen, tiles, strict=True):
         corners = _covered(pixels.size(index), tile, canvas_size)
@@ -239,5 +238,5 @@ def coloured(sample: Sample, tables: np.ndarray | None) -> Sample:
     if tables is None:
         return sample
     hsv = cv2.cvtColor(sample.image, cv2.COLOR_RGB2HSV)
-    hsv = cv2.LUT(hsv, tables[None])
+    hsv = cv2.LUT(hsv, tables[None], dst=hsv)
     return replace(sample, image=cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=hsv))

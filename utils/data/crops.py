@@ -104,15 +104,13 @@ def half_body_extent(points: np.ndarray, size: Size) -> tuple[np.ndarray, np.nda
 
 
 def cropped(
-    pixels: Pixels, index: int, person: People, framing: Framing, *, size: Size, schema: KeypointSchema, coding: Coding
+    pixels: Pixels, index: int, person: People, framing: Framing, *, size: Size, coding: Coding = "published"
 ) -> Sample:
-    """The crop that a framing shows, with its one person."""
+    """The crop that a framing shows, with its one person; in a mirrored one the names are still to be exchanged."""
     matrix = framing.matrix(pixels.size(index), size, coding)
     image, reduction = pixels.image(index, magnification(matrix))
     crop = images.crop(image, _between_centres(reduction, matrix), size)
-    people = person.carried(matrix).cut_to(size)
-    people = people.renamed(schema) if framing.mirrored else people
-    return sample_of(crop, people, pixels.origin(index).under(matrix))
+    return sample_of(crop, person.carried(matrix).cut_to(size), pixels.origin(index).under(matrix))
 
 
 def _between_centres(reduction: Matrix, matrix: Matrix) -> Matrix:
@@ -134,5 +132,6 @@ def draw_crop(
     """A training crop of one person."""
     box = trimmed_box(person.boxes[0], pixels.size(index))
     framing = draw_framing(box, person, size=size, augment=augment, schema=schema, rng=rng)
-    sample = cropped(pixels, index, person, framing, size=size, schema=schema, coding=coding)
+    sample = cropped(pixels, index, person, framing, size=size, coding=coding)
+    sample = sample.renamed(schema) if framing.mirrored else sample
     return coloured(sample, draw_tables(augment, rng))
