@@ -17,7 +17,7 @@ from utils.data.crops import Coding, Framing, Size, cropped, draw_crop, trimmed_
 from utils.data.recipe import Augment
 from utils.data.records import Records
 from utils.data.sample import People, Pixels, Sample, sample_of
-from utils.data.sources import Damaged, Recent, Source
+from utils.data.image_sources import Damaged, Recent, Source
 
 Finish = Callable[[Sample, np.random.Generator], Sample]
 

@@ -32,7 +32,7 @@ from utils.data.image_cache import DiskCache, ImageCache, MemoryCache
 from utils.data.recipe import Augment
 from utils.data.records import Records
 from utils.data.sampler import EvaluationSampler, Plan, TrainingSampler
-from utils.data.sources import Files, Source
+from utils.data.image_sources import Files, Source
 
 
 @dataclass(frozen=True)
