@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -177,7 +177,7 @@ class Focus(nn.Module):
     """
 
     reduction = 2
-    ORDERS = {"rows": ((0, 0), (0, 1), (1, 0), (1, 1)), "columns": ((0, 0), (1, 0), (0, 1), (1, 1))}
+    ORDERS: ClassVar = {"rows": ((0, 0), (0, 1), (1, 0), (1, 1)), "columns": ((0, 0), (1, 0), (0, 1), (1, 1))}
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Our checkpoints: safetensors with a JSON header to keep, a weights-only `.pt` to resume from; written whole or not."""
+"""Our checkpoints: safetensors with a JSON header to keep, a weights-only `.pt` to resume; written whole or not."""
 
 import hashlib
 import json
