@@ -52,18 +52,21 @@ class DataSpec(Layout):
             raise ValueError(f"{self.root}: {split}: {found}; expected people to learn from{first}")
         return records
 
-    def readable_records(self, split: str, *, boxes_from_keypoints: bool = False) -> Records:
+    def readable_records(self, split: str) -> Records:
         """The same without judging: whatever can be read, even if that is nothing."""
+        records = self.annotated_records(split)
+        return without_missing(records) if self.split(split).annotations else records
+
+    def annotated_records(self, split: str, *, boxes_from_keypoints: bool = False) -> Records:
+        """What the annotation files say, whether a JSON's images are there or not."""
         part = self.split(split)
         wanted = Wanted(self.classes, self.schema.count, boxes_from_keypoints)
         if part.annotations is None:
             source = LabelSource(image_names(part.images, self.root), self.root, wanted)
             return cache.read(source, self.root / f"{split}.limber.cache")
-        if not part.images[0].is_dir():
-            raise ValueError(f"{part.images[0]}: no such folder; expected the images of {part.annotations}")
         home = part.annotations.with_name(part.annotations.name + ".limber.cache")
         records = cache.read(JsonSource(part.annotations, part.images[0], wanted), home)
-        return without_missing(replace(records, root=str(self._start_of_names(records, part.images[0]))))
+        return replace(records, root=str(self._start_of_names(records, part.images[0])))
 
     def _start_of_names(self, records: Records, folder: Path) -> Path:
         """The folder that a JSON's file names start from: mostly the images' own, sometimes one above it."""
@@ -103,6 +106,8 @@ class DataSpec(Layout):
 
 def without_missing(records: Records) -> Records:
     """Leave out images that are not there, and say so. Asked at every start: images come and go."""
+    if not os.path.isdir(records.root):  # noqa: PTH112
+        raise ValueError(f"{records.root}: no such folder; expected the images of the data set")
     present: dict[str, set[str]] = {}
     there = np.ones(len(records), bool)
     for i in range(len(records)):

@@ -211,6 +211,7 @@ def replace_file(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+        Path(name).chmod(0o644)  # a data set's other users may read it
         Path(name).replace(path)
     except OSError:
         Path(name).unlink(missing_ok=True)
