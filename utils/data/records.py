@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,23 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.found}; expected {self.expected}"
+
+
+class Digest(Protocol):
+    """Grows with the bytes that are read; as hashlib makes them."""
+
+    def update(self, data: bytes) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a reader needs to know about the data set."""
+
+    classes: tuple[str, ...]
+    keypoint_count: int
+    boxes_from_keypoints: bool = False  # make one where an annotation has none
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,12 @@ class Records:
     ids: np.ndarray  # (P) int64
     scores: np.ndarray  # (P) float32
     problems: tuple[Problem, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Read-only, so that an augmentation that forgets to copy is an error and not a changed data set."""
+        for field in fields(self):
+            if isinstance(values := getattr(self, field.name), np.ndarray):
+                values.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.image_ids)
