@@ -48,7 +48,7 @@ def augmented(
     if rng.random() < augment.mosaic:
         sample = draw_mosaic(pixels, index, size=size, augment=augment, rng=rng)
         if rng.random() < augment.mixup:
-            sample = mix(pixels, sample, augment=augment, rng=rng)
+            sample = mix(pixels, sample, augment=augment, schema=schema, rng=rng)
     else:
         sample = single(pixels, index, size=size, movement=draw_movement(augment, rng), augment=augment, fit=fit)
     sample = coloured(sample, draw_tables(augment, rng))
@@ -155,7 +155,7 @@ def mosaic(
             matrix = chain(tile, move)
             image, reduction = pixels.image(index, magnification(matrix))
             images.paint(canvas, image, chain(inverse(reduction), matrix), corners)
-    people = _moved(joined(groups), movement, move, size, augment)
+    people = moved(joined(groups), movement, canvas=canvas_size, size=size, limits=augment.limits)
     return sample_of(canvas, people, pixels.origin(chosen[0]).under(chain(tiles[0], move)))
 
 
@@ -166,17 +166,19 @@ def _covered(source: Size, tile: Matrix, canvas: Size) -> np.ndarray | None:
     return box_corners(box) if (box[2:] > box[:2]).all() else None
 
 
-def _moved(people: People, movement: Movement, move: Matrix, size: Size, augment: Augment) -> People:
+def moved(people: People, movement: Movement, *, canvas: Size, size: Size, limits: Limits) -> People:
     """The people of a canvas in the input, without those of whom too little is left."""
     before = move_boxes(people.boxes, _as_scaling(movement.scale))
-    people = people.carried(move).cut_to(size)
-    return people.chosen(kept(people, before, augment.limits))
+    people = people.carried(movement.matrix(canvas, size)).cut_to(size)
+    return people.chosen(kept(people, before, limits))
 
 
 # ---------------------------------------------------------------------------------------------- mixup
 
 
-def mix(pixels: Pixels, sample: Sample, *, augment: Augment, rng: np.random.Generator) -> Sample:
+def mix(
+    pixels: Pixels, sample: Sample, *, augment: Augment, schema: KeypointSchema, rng: np.random.Generator
+) -> Sample:
     """Two samples in one picture: YOLO-Pose blends in a second mosaic, YOLOX a single image half and half."""
     other = int(rng.integers(len(pixels)))
     if augment.mixup_style == "mosaic":
@@ -185,12 +187,12 @@ def mix(pixels: Pixels, sample: Sample, *, augment: Augment, rng: np.random.Gene
     scale, flip, where = rng.uniform(*augment.mixup_scale), rng.random() > 0.5, rng.random(2)
     if not len(pixels.people(other)):
         return sample
-    matrix = place_mixed(pixels.size(other), sample.size, scale, flip, (where[0], where[1]))
-    second = _alone(pixels, other, matrix, sample.size, augment.limits)
-    return blend(sample, second, 0.5)
+    matrix = place_mixed(pixels.size(other), sample.size, scale=scale, flip=flip, where=(where[0], where[1]))
+    second = alone(pixels, other, matrix, sample.size, augment.limits)
+    return blend(sample, second.renamed(schema) if flip else second, 0.5)
 
 
-def place_mixed(source: Size, size: Size, scale: float, flip: bool, where: tuple[float, float]) -> Matrix:
+def place_mixed(source: Size, size: Size, *, scale: float, flip: bool, where: tuple[float, float]) -> Matrix:
     """YOLOX: letterboxed into the corner, scaled, mirrored, and a window of the input's size cut out of it."""
     boxed, _ = letterbox(source, size, Fit(rounding="down", place="corner"))
     height, width = int(size[0] * scale), int(size[1] * scale)
@@ -199,7 +201,8 @@ def place_mixed(source: Size, size: Size, scale: float, flip: bool, where: tuple
     return chain(boxed, scaled, mirror(width) if flip else identity(), translation(-left, -top))
 
 
-def _alone(pixels: Pixels, index: int, matrix: Matrix, size: Size, limits: Limits) -> Sample:
+def alone(pixels: Pixels, index: int, matrix: Matrix, size: Size, limits: Limits) -> Sample:
+    """One image under a matrix; grey where it does not reach."""
     image, reduction = pixels.image(index, magnification(matrix))
     canvas = images.warp(image, chain(inverse(reduction), matrix), size)
     before = pixels.people(index).carried(matrix)

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -72,15 +72,32 @@ class Files:
         return image, scaling(1 / factor, 1 / factor)
 
 
-class Drawing(Protocol):
-    """Anything that draws people: how many there are to an epoch, and the picture with a number, which has no end.
+class Picture(Protocol):
+    """A drawn image and who is in it; `classes` may be missing where there is only one."""
 
-    The labels that come with a picture have the fields of `People`.
-    """
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    boxes: np.ndarray  # (N, 4)
+    keypoints: np.ndarray  # (N, K, 2)
+    visibility: np.ndarray  # (N, K)
+    areas: np.ndarray  # (N)
+
+
+class Drawing(Protocol):
+    """Anything that draws people: how many there are to an epoch, and the picture with a number, which has no end."""
 
     def __len__(self) -> int: ...
 
-    def draw(self, number: int) -> tuple[np.ndarray, Any]: ...
+    def draw(self, number: int) -> Picture: ...
+
+
+def _people_of(picture: Picture) -> People:
+    return People(
+        np.asarray(picture.boxes, np.float32),
+        np.asarray(picture.keypoints, np.float32),
+        np.asarray(picture.visibility, np.uint8),
+        np.asarray(picture.areas, np.float32),
+        np.asarray(getattr(picture, "classes", np.zeros(len(picture.boxes))), np.int64),
+    )
 
 
 class Drawn:
@@ -102,8 +119,8 @@ class Drawn:
     def _picture(self, index: int) -> tuple[np.ndarray, People]:
         number = self.first + index
         if number not in self._recent:
-            image, persons = self.drawing.draw(number)
-            self._recent[number] = image, People(*(np.asarray(getattr(persons, name)) for name in PERSON_FIELDS))
+            picture = self.drawing.draw(number)
+            self._recent[number] = picture.image, _people_of(picture)
             if len(self._recent) > self.REMEMBERED:
                 self._recent.popitem(last=False)
         return self._recent[number]

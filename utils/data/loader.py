@@ -29,10 +29,10 @@ from utils.data.dataset import (
     usable_persons,
 )
 from utils.data.image_cache import DiskCache, ImageCache, MemoryCache
+from utils.data.image_sources import Files, Source
 from utils.data.recipe import Augment
 from utils.data.records import Records
 from utils.data.sampler import EvaluationSampler, Plan, TrainingSampler
-from utils.data.image_sources import Files, Source
 
 
 @dataclass(frozen=True)
