@@ -94,6 +94,10 @@ class Loader:
         """Images that could not be used so far."""
         return int(self.samples.damaged.sum())
 
+    def worker_processes(self) -> list[int]:
+        """The ids of the workers that run at the moment, for measurements."""
+        return [worker.pid for worker in getattr(self._batches._iterator, "_workers", ())]
+
     def _name_damaged(self) -> None:
         for index in np.flatnonzero(self.samples.damaged.numpy() > self._named):
             what = "the next one stands in" if isinstance(self.samples, TrainingSamples) else "counted without poses"
