@@ -70,12 +70,22 @@ def single(
     # A movement that does nothing must not cost the exact resize: floating point would make it a warp.
     matrix = boxed if _is_still(movement) else chain(boxed, movement.matrix(size, size))
     image, reduction = pixels.image(index, magnification(matrix))
+    if _is_still(movement):
+        canvas = images.warp(image, chain(inverse(reduction), matrix), size)
+    else:
+        canvas = images.blank(size)
+        corners = move_points(box_corners(_frame(pixels.size(index))), matrix)
+        matrix = chain(reduction, images.paint(canvas, image, chain(inverse(reduction), matrix), corners))
     people = pixels.people(index)
     before = move_boxes(people.boxes, chain(boxed, _as_scaling(movement.scale)))
     people = people.carried(matrix).cut_to(size)
     people = people.chosen(kept(people, before, augment.limits))
-    origin = pixels.origin(index).under(matrix)
-    return sample_of(images.warp(image, chain(inverse(reduction), matrix), size), people, origin)
+    return sample_of(canvas, people, pixels.origin(index).under(matrix))
+
+
+def _frame(size: Size) -> np.ndarray:
+    """The whole image as a box (4)."""
+    return np.array([0.0, 0.0, size[1], size[0]])
 
 
 def _is_still(movement: Movement) -> bool:
@@ -144,24 +154,31 @@ def mosaic(
     canvas_size = (2 * size[0], 2 * size[1])
     move = movement.matrix(canvas_size, size)
     canvas = images.blank(size)
-    groups = []
+    groups, placed = [], []
     for index, tile in zip(chosen, tiles, strict=True):
-        corners = _covered(pixels.size(index), tile, canvas_size)
-        if corners is None:
-            continue
-        groups.append(pixels.people(index).carried(tile).cut_to(canvas_size))
-        corners = move_points(corners, move)
-        if (corners.max(0) > 0).all() and (corners.min(0) < size[::-1]).all():
-            matrix = chain(tile, move)
-            image, reduction = pixels.image(index, magnification(matrix))
-            images.paint(canvas, image, chain(inverse(reduction), matrix), corners)
+        matrix = _paint_tile(canvas, pixels, index, tile, move)
+        groups.append(pixels.people(index).carried(chain(matrix, inverse(move))).cut_to(canvas_size))
+        placed.append(matrix)
     people = moved(joined(groups), movement, canvas=canvas_size, size=size, limits=augment.limits)
-    return sample_of(canvas, people, pixels.origin(chosen[0]).under(chain(tiles[0], move)))
+    return sample_of(canvas, people, pixels.origin(chosen[0]).under(placed[0]))
+
+
+def _paint_tile(canvas: np.ndarray, pixels: Pixels, index: int, tile: Matrix, move: Matrix) -> Matrix:
+    """Paint what shows of one image, if anything does; returns the matrix from its pixels to the canvas."""
+    size, matrix = canvas.shape[:2], chain(tile, move)
+    corners = _covered(pixels.size(index), tile, (2 * size[0], 2 * size[1]))
+    if corners is None:
+        return matrix
+    corners = move_points(corners, move)
+    if (corners.max(0) <= 0).any() or (corners.min(0) >= size[::-1]).any():
+        return matrix
+    image, reduction = pixels.image(index, magnification(matrix))
+    return chain(reduction, images.paint(canvas, image, chain(inverse(reduction), matrix), corners))
 
 
 def _covered(source: Size, tile: Matrix, canvas: Size) -> np.ndarray | None:
     """The corners (4, 2) of the part of the canvas that an image covers; None where it misses the canvas."""
-    box = move_boxes(np.array([0.0, 0.0, source[1], source[0]]), tile)
+    box = move_boxes(_frame(source), tile)
     box = np.concatenate((box[:2].clip(0), np.minimum(box[2:], canvas[::-1])))
     return box_corners(box) if (box[2:] > box[:2]).all() else None
 
