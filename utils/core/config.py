@@ -24,8 +24,9 @@ def find(name: str | Path) -> Path:
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; expected a file")
     for home in HOMES if not path.is_absolute() else ():
-        if (home / path).is_file():
-            return home / path
+        for candidate in (home / path, home / f"{path}.yaml"):
+            if candidate.is_file():
+                return candidate
     known = [file.name for home in HOMES for file in home.glob("*") if file.suffix in (path.suffix, ".yaml")]
     looked = ", ".join(str(home.relative_to(ROOT)) for home in HOMES[:-1])
     raise ValueError(f"{name}: no such file here or in {looked}{did_you_mean(path.name, known)}")
@@ -33,7 +34,7 @@ def find(name: str | Path) -> Path:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?' when something known is near, else nothing."""
-    near = difflib.get_close_matches(str(word), list(dict.fromkeys(known)), n=1)
+    near = difflib.get_close_matches(str(word), list(dict.fromkeys(known)), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
