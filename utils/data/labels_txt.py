@@ -25,6 +25,7 @@ SEEN = 2.0
 class Row:
     """One person of a label file, in pixels."""
 
+    line: int
     kind: int
     box: np.ndarray  # (4) float64
     points: np.ndarray  # (K, 3) float64
@@ -141,7 +142,7 @@ def rows(text: str, label: str, size: tuple[int, int], wanted: Wanted, problems:
                 raise _Unusable("duplicate row", f"the same as line {first}", "one row per person")
             kind, box_cxcywh, points = _columns(values, wanted)
             outside = _hide_outside(points)
-            yield Row(kind, _pixel_box(box_cxcywh, points, size), points * (size[1], size[0], 1))
+            yield Row(number, kind, _pixel_box(box_cxcywh, points, size), points * (size[1], size[0], 1))
         except _Unusable as error:
             problems.append(replace(error.problem, where=where))
             continue
