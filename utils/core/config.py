@@ -24,8 +24,9 @@ def find(name: str | Path) -> Path:
     if path.is_dir():
         raise ValueError(f"{path}: is a folder; expected a file")
     for home in HOMES if not path.is_absolute() else ():
-        if (home / path).is_file():
-            return home / path
+        for candidate in (home / path, home / f"{path}.yaml"):
+            if candidate.is_file():
+                return candidate
     known = [file.name for home in HOMES for file in home.glob("*") if file.suffix in (path.suffix, ".yaml")]
     looked = ", ".join(str(home.relative_to(ROOT)) for home in HOMES[:-1])
     raise ValueError(f"{name}: no such file here or in {looked}{did_you_mean(path.name, known)}")

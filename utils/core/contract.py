@@ -114,17 +114,23 @@ class DetectionLayer:
     keypoints: int
 
 
+@dataclass(frozen=True)
+class NoGains:
+    """For a family whose loss has nothing to weigh."""
+
+
 class PoseModel(nn.Module):
     """What a method family promises. Coordinates are input pixels; the number of keypoints comes from spec.schema."""
 
     published_names: Sequence[tuple[str, str]] = ()  # (pattern, replacement): names its published checkpoints used
+    gains_type: type = NoGains  # the dataclass that spec.gains is read into
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
 
     @classmethod
-    def recognise(cls, published: "Published", schema: KeypointSchema | None) -> ModelSpec | None:
+    def recognise(cls, published: "Published") -> ModelSpec | None:
         """The spec of a published checkpoint if it is one of this family's, else None."""
         return None
 

@@ -1,4 +1,4 @@
-"""Which candidates survive: by box overlap, by keypoint similarity. Plain tensor code, so that it exports as it runs."""
+"""Which candidates survive: by box overlap, by keypoint similarity. Plain tensor code: it exports as it runs."""
 
 import torch
 from torchvision.ops import nms

@@ -90,6 +90,12 @@ class KeypointSchema:
         names = tuple(f"keypoint_{i}" for i in range(count))
         return cls(names, tuple(range(count)), (DEFAULT_SIGMA,) * count)
 
+    @classmethod
+    def of_weights(cls, count: int) -> "KeypointSchema":
+        """For published weights, which only know how many: COCO's when the number is COCO's."""
+        coco = cls.read("coco_kpts.yaml")
+        return coco if coco.count == count else cls.unnamed(count)
+
     def to_values(self) -> dict[str, Any]:
         """Our own YAML form; `from_values` reads it back."""
         return {
