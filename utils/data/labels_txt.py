@@ -173,9 +173,9 @@ def _is_number(word: str) -> bool:
 def _columns(values: np.ndarray, wanted: Wanted) -> tuple[int, np.ndarray | None, np.ndarray]:
     """Class, box and keypoints (K, 3) of a row, checked but still normalised."""
     count = wanted.keypoint_count
-    layouts = {5 + 3 * count: (5, 3), 5 + 2 * count: (5, 2)}
+    layouts = {5 + 2 * count: (5, 2), 5 + 3 * count: (5, 3)}
     if wanted.boxes_from_keypoints and count:
-        layouts = {1 + 3 * count: (1, 3), 1 + 2 * count: (1, 2)} | layouts
+        layouts = {1 + 2 * count: (1, 2), 1 + 3 * count: (1, 3)} | layouts
     if len(values) not in layouts:
         expected = " or ".join(str(columns) for columns in sorted(layouts, reverse=True))
         raise _Unusable("wrong columns", f"{len(values)} columns", f"{expected} for {count} keypoints")
