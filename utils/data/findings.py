@@ -87,7 +87,7 @@ def _keypoints(records: Records, schema: KeypointSchema, place: Place) -> Iterat
     corner = labelled & (points == 0).all(-1)
     outside = labelled & ~corner & ((points < 0) | (points > _sizes(records)[:, None])).any(-1)
     strayed = _strayed(records)
-    far = labelled & (_beyond_box(records) > FAR) & ~strayed[:, None]
+    far = labelled & ~corner & (_beyond_box(records) > FAR) & ~strayed[:, None]
     heap = _in_one_place(points, labelled)
     for n in np.flatnonzero(corner.any(1) | outside.any(1) | strayed | far.any(1) | heap):
         box, count = _listed(records.boxes[n]), int(labelled[n].sum())
