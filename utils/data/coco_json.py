@@ -56,7 +56,7 @@ def read_categories(path: str | Path) -> list[dict[str, Any]]:
         try:
             part = data[data.index(b"[", start) :][:LONGEST_CATEGORIES].decode(errors="replace")
             found, _ = json.JSONDecoder().raw_decode(part)
-            if found and all(isinstance(entry, dict) and "name" in entry for entry in found):
+            if found and all(_is_category(entry) for entry in found):
                 return found
         except ValueError:  # the word stood somewhere else: look at the whole file
             pass
@@ -70,7 +70,14 @@ def check_layout(values: Any, path: str | Path) -> dict[str, Any]:
     for key in ("annotations", "categories"):
         if not isinstance(values.setdefault(key, []), list):
             raise ValueError(f"{path}: '{key}' is {type(values[key]).__name__}; expected a list")
+    for entry in values["categories"]:
+        if not _is_category(entry):
+            raise ValueError(f"{path}: category {short(entry)} found; expected an object with id and name")
     return values
+
+
+def _is_category(entry: Any) -> bool:
+    return isinstance(entry, dict) and is_whole(entry.get("id")) and isinstance(entry.get("name"), str)
 
 
 def category_classes(
@@ -128,11 +135,7 @@ class _Reader:
         repeated = 0
         for number, row in enumerate(rows):
             where = f"images[{number}]"
-            if (
-                not isinstance(row, Mapping)
-                or not _is_whole(row.get("id"))
-                or not isinstance(row.get("file_name"), str)
-            ):
+            if not isinstance(row, Mapping) or not is_whole(row.get("id")) or not isinstance(row.get("file_name"), str):
                 self.problem("wrong image entry", where, f"found {short(row)}", "an object with id and file_name")
                 continue
             name, image_id = row["file_name"], row["id"]
@@ -161,11 +164,13 @@ class _Reader:
 
     def take_annotation(self, row: Any) -> None:
         where = f"annotation {row.get('id')}" if isinstance(row, Mapping) else "annotations"
-        if not isinstance(row, Mapping) or not _is_whole(row.get("id")):
+        if not isinstance(row, Mapping) or not is_whole(row.get("id")):
             self.problem("wrong annotation", where, f"found {short(row)}", "an object with a whole number as id")
-        elif row.get("image_id") not in self.images:
-            self.problem("unknown image", where, f"image_id {row.get('image_id')}", "the id of one of the images")
-        elif row.get("category_id") not in self.kinds:
+        elif not is_whole(row.get("image_id")) or row["image_id"] not in self.images:
+            self.problem(
+                "unknown image", where, f"image_id {short(row.get('image_id'))}", "the id of one of the images"
+            )
+        elif not is_whole(row.get("category_id")) or row["category_id"] not in self.kinds:
             self._other_category(row, where)
         elif (box := self._box(row, where)) is not None and (points := self._points(row, where)) is not None:
             if row["id"] in self.used_ids:
@@ -187,10 +192,11 @@ class _Reader:
             )
 
     def _other_category(self, row: Mapping[str, Any], where: str) -> None:
-        if row.get("category_id") in self.categories:
-            self.left_out[row["category_id"]] += 1
+        category = row.get("category_id")
+        if is_whole(category) and category in self.categories:
+            self.left_out[category] += 1
         else:
-            self.problem("unknown category", where, f"category_id {row.get('category_id')}", "one of the categories")
+            self.problem("unknown category", where, f"category_id {short(category)}", "one of the categories")
 
     def _box(self, row: Mapping[str, Any], where: str) -> np.ndarray | None:
         values = row.get("bbox")
@@ -234,12 +240,12 @@ class _Reader:
         return packer.records(self.root, self.problems)
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _is_size(size: tuple[Any, Any]) -> bool:
-    return all(_is_whole(side) and 0 < side < 2**31 for side in size)
+    return all(is_whole(side) and 0 < side < 2**31 for side in size)
 
 
 def numbers(values: Any) -> np.ndarray | None:

@@ -26,10 +26,11 @@ def read(path: Path, images: Records, classes: Mapping[Any, int]) -> Records:
     index = {int(image_id): i for i, image_id in enumerate(images.image_ids)}
     found, problems, others = [], [], 0
     for number, row in enumerate(rows):
-        if isinstance(row, Mapping) and (row.get("image_id") not in index or row.get("category_id") not in classes):
+        if (problem := _problem(row)) is not None:
+            expected = "image_id, category_id, bbox and score"
+            problems.append(Problem("wrong detection", f"{path}: row {number}", problem, expected))
+        elif row["image_id"] not in index or row["category_id"] not in classes:
             others += 1
-        elif (problem := _problem(row)) is not None:
-            problems.append(Problem("wrong detection", f"{path}: row {number}", problem, "image_id, bbox and score"))
         else:
             found.append((index[row["image_id"]], float(row["score"]), classes[row["category_id"]], row["bbox"]))
     if others:
@@ -42,6 +43,9 @@ def _problem(row: Any) -> str | None:
     """What is wrong with a row of a results file, if anything is."""
     if not isinstance(row, Mapping):
         return f"found {coco_json.short(row)}"
+    for key in ("image_id", "category_id"):
+        if not coco_json.is_whole(row.get(key)):
+            return f"{key} {coco_json.short(row.get(key))}"
     box = coco_json.numbers(row.get("bbox"))
     if box is None or box.shape != (4,) or (box[2:] <= 0).any():
         return f"bbox {coco_json.short(row.get('bbox'))}"

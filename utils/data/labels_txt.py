@@ -25,6 +25,7 @@ SEEN = 2.0
 class Row:
     """One person of a label file, in pixels."""
 
+    line: int
     kind: int
     box: np.ndarray  # (4) float64
     points: np.ndarray  # (K, 3) float64
@@ -141,7 +142,7 @@ def rows(text: str, label: str, size: tuple[int, int], wanted: Wanted, problems:
                 raise _Unusable("duplicate row", f"the same as line {first}", "one row per person")
             kind, box_cxcywh, points = _columns(values, wanted)
             outside = _hide_outside(points)
-            yield Row(kind, _pixel_box(box_cxcywh, points, size), points * (size[1], size[0], 1))
+            yield Row(number, kind, _pixel_box(box_cxcywh, points, size), points * (size[1], size[0], 1))
         except _Unusable as error:
             problems.append(replace(error.problem, where=where))
             continue
@@ -172,9 +173,9 @@ def _is_number(word: str) -> bool:
 def _columns(values: np.ndarray, wanted: Wanted) -> tuple[int, np.ndarray | None, np.ndarray]:
     """Class, box and keypoints (K, 3) of a row, checked but still normalised."""
     count = wanted.keypoint_count
-    layouts = {5 + 3 * count: (5, 3), 5 + 2 * count: (5, 2)}
+    layouts = {5 + 2 * count: (5, 2), 5 + 3 * count: (5, 3)}
     if wanted.boxes_from_keypoints and count:
-        layouts = {1 + 3 * count: (1, 3), 1 + 2 * count: (1, 2)} | layouts
+        layouts = {1 + 2 * count: (1, 2), 1 + 3 * count: (1, 3)} | layouts
     if len(values) not in layouts:
         expected = " or ".join(str(columns) for columns in sorted(layouts, reverse=True))
         raise _Unusable("wrong columns", f"{len(values)} columns", f"{expected} for {count} keypoints")

@@ -34,7 +34,7 @@ def is_image(name: str) -> bool:
 
 
 def _in_list(path: Path, root: Path) -> list[str]:
-    """The lines of a list file: as they are, from the file's folder, from the root, or from here."""
+    """The images that a list file names, one per line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
@@ -42,17 +42,19 @@ def _in_list(path: Path, root: Path) -> list[str]:
     lines = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not lines:
         raise ValueError(f"{path}: the list is empty; expected one image path per line")
-    start = str(_start_of(lines[0], path, root))
-    return [below(join(start, line), str(root)) for line in lines]
+    return [below(line, str(root)) for line in _found(lines, path.parent, root)]
 
 
-def _start_of(line: str, path: Path, root: Path) -> Path:
-    """The folder that a list's lines start from, found out with its first line."""
-    for start in (path.parent, root, Path.cwd()):
-        if (start / line).is_file():
-            return start
-    # Nothing matches: maybe the images are not there yet. `./` means the list's own folder, as it always did.
-    return path.parent if line.startswith("./") else root
+def _found(lines: list[str], home: Path, root: Path) -> list[str]:
+    """The lines as paths: from the list's own folder, the root or here, whichever has the first of them."""
+    # CVAT's older exports begin every line with a folder `data` that the archive does not have.
+    for rest in (lines, [line.partition("/")[2] for line in lines]):
+        for start in (home, root, Path.cwd()):
+            if (start / rest[0]).is_file():
+                return [join(str(start), line) for line in rest]
+    # Nothing there: maybe the images are yet to come. `./` means the list's own folder, as it always did.
+    start = home if lines[0].startswith("./") else root
+    return [join(str(start), line) for line in lines]
 
 
 def join(folder: str, name: str) -> str:
