@@ -12,7 +12,7 @@ from utils.core.poses import Origin, untouched
 from utils.data.headers import is_cut_short
 from utils.data.image_cache import ImageCache
 from utils.data.records import Records
-from utils.data.sample import PERSON_FIELDS, People, Pixels
+from utils.data.sample import PERSON_FIELDS, People, Pixels, Size
 
 
 class Damaged(ValueError):
@@ -42,7 +42,7 @@ class Files:
     def at(self, epoch: int) -> "Files":
         return self
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         return self.records.size(index)
 
     def people(self, index: int) -> People:
@@ -130,7 +130,7 @@ class Drawn:
                 self._recent.popitem(last=False)
         return self._recent[number]
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         return self._picture(index)[0].shape[:2]
 
     def people(self, index: int) -> People:
@@ -157,7 +157,7 @@ class Recent:
     def at(self, epoch: int) -> "Recent":
         return self
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         return self.source.size(index)
 
     def people(self, index: int) -> People:
