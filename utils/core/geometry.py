@@ -64,7 +64,8 @@ def in_pixel_indices(matrix: Matrix) -> Matrix:
 def is_scale_and_shift(matrix: Matrix) -> bool:
     """True when the axes stay axes and nothing is mirrored: a resize and a border can do it."""
     off_diagonal = matrix[[0, 1, 2, 2], [1, 0, 0, 1]]
-    return bool(np.allclose(off_diagonal, 0, atol=1e-9) and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+    diagonal = matrix[0, 0] > 0 and matrix[1, 1] > 0 and matrix[2, 2] == 1
+    return bool(np.allclose(off_diagonal, 0, atol=1e-9) and diagonal)
 
 
 def letterbox(source: tuple[int, int], target: tuple[int, int]) -> tuple[Matrix, tuple[int, int]]:
@@ -85,6 +86,8 @@ def letterbox(source: tuple[int, int], target: tuple[int, int]) -> tuple[Matrix,
 
 def move_points(points: Array, matrix: Matrix) -> Array:
     """Points (..., 2) under a matrix."""
+    if isinstance(points, torch.Tensor) and not points.is_floating_point():
+        points = points.float()  # a half pixel has no place in whole numbers
     m = _like(matrix, points)
     moved = points @ m[:2, :2].T + m[:2, 2]  # (..., 2)
     if np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
