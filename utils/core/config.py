@@ -97,7 +97,7 @@ def as_type(value: Any, wanted: Any, where: str) -> Any:
         return _as_tuple(value, arguments, where)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: as_type(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
-    return _as_scalar(value, origin or wanted, where)
+    return _as_scalar(value, wanted, where)
 
 
 def _as_scalar(value: Any, wanted: Any, where: str) -> Any:
