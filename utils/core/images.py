@@ -13,6 +13,7 @@ import torch
 from utils.core.geometry import Matrix, in_pixel_indices, is_scale_and_shift, letterbox
 
 GREY = (114, 114, 114)  # fills what an image does not cover, as in the published preprocessing
+LARGEST_COPY = 16  # times as many pixels as are wanted: more are not made only to be cut off
 
 
 def read(path: str | Path) -> np.ndarray:
@@ -40,7 +41,11 @@ def decode(data: np.ndarray, name: str) -> np.ndarray:
 def write(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
     """Write an RGB image; the suffix decides the format."""
     suffix = Path(path).suffix or ".jpg"
-    done, data = cv2.imencode(suffix, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
+    try:
+        done, data = cv2.imencode(suffix, image[..., ::-1], settings)
+    except cv2.error:  # no encoder for this suffix
+        done = False
     if not done:
         raise ValueError(f"{path}: cannot write an image as '{suffix}'")
     data.tofile(path)
@@ -95,6 +100,8 @@ def _whole_pixels(image: np.ndarray, matrix: Matrix, size: tuple[int, int]) -> n
     (left, top), (width, height) = corner.round().astype(int), extent.round().astype(int)
     if width < 1 or height < 1:
         return None
+    if width * height > max(image.shape[0] * image.shape[1], LARGEST_COPY * size[0] * size[1]):
+        return None  # a small part, much enlarged: do not enlarge all of the image for it
     canvas = np.empty((*size, 3), np.uint8)
     canvas[:] = GREY
     bottom, right = min(top + height, size[0]), min(left + width, size[1])
