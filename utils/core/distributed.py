@@ -34,7 +34,11 @@ def choose_device(wanted: str = "") -> torch.device:
     """The device for `--device`: '' the best there is, 'cpu', 'mps', a GPU number, or several as in '0,1'."""
     wanted = wanted.strip().lower().removeprefix("cuda:")
     if wanted == "":
-        return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device(
+            "cuda", local_rank() % torch.cuda.device_count()
+        )  # slurm may show each process only its own
     if wanted == "cpu":
         return torch.device("cpu")
     if wanted == "mps":
@@ -46,7 +50,7 @@ def choose_device(wanted: str = "") -> torch.device:
 
 def _choose_gpu(wanted: str) -> torch.device:
     names = "0" if wanted == "cuda" else wanted
-    if not all(name.strip().isdigit() for name in names.split(",")):
+    if not all(name.strip().isdecimal() for name in names.split(",")):
         raise ValueError(f"--device {wanted}: expected cpu, mps, a GPU number such as 0, or several as in 0,1")
     gpus = [int(name) for name in names.split(",")]
     there = torch.cuda.device_count()
