@@ -17,7 +17,8 @@ from utils.core.console import is_main_process
 from utils.core.distributed import choose_device
 
 VARIABLES = (
-    "RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS", "MASTER_ADDR", "MASTER_PORT",
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS",
+    "MASTER_ADDR", "MASTER_PORT",
 )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def test_a_process_alone_is_the_first_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")]
+    "names", [("RANK", "LOCAL_RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS")]
 )
 def test_ranks_are_those_of_torchrun_or_slurm(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     for name, value in zip(names, ("5", "1", "8"), strict=True):
@@ -126,7 +127,7 @@ def test_ranks_are_those_of_torchrun_or_slurm(monkeypatch: pytest.MonkeyPatch, n
 
 
 def test_torchrun_within_slurm_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("RANK", "0"), ("SLURM_PROCID", "3"), ("WORLD_SIZE", "2"), ("SLURM_NTASKS", "1")):
+    for name, value in (("RANK", "0"), ("SLURM_PROCID", "3"), ("WORLD_SIZE", "2"), ("SLURM_STEP_NUM_TASKS", "1")):
         monkeypatch.setenv(name, value)
     assert distributed.rank() == 0 and distributed.world_size() == 2 and is_main_process()
 
@@ -162,3 +163,23 @@ def test_two_processes_hear_each_other_in_the_order_of_their_ranks() -> None:
             process.kill()
     expected = [{"rank": 0, "rows": []}, {"rank": 1, "rows": [0, 1]}]
     assert [json.loads(text) for text in printed] == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("machines", "first"),
+    [("gpu[03-07,12]", "gpu03"), ("node1,node2", "node1"), ("single", "single"), ("a-b[1,3]", "a-b1")],
+)
+def test_slurms_processes_meet_on_the_first_machine(monkeypatch: pytest.MonkeyPatch, machines: str, first: str) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "")
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NODELIST", machines)
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    distributed._meet_on_slurm()
+    assert os.environ["MASTER_ADDR"] == first
+    assert os.environ["MASTER_PORT"] == str(20_000 + 123_456 % 20_000)
+
+
+def test_a_slurm_allocation_without_srun_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    assert distributed.world_size() == 1

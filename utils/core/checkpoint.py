@@ -35,8 +35,8 @@ class Checkpoint:
 def save(path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
     """Write a checkpoint to keep. A digest over header and weights is stored with it."""
     plain = _apart(tensors)
-    text = json.dumps({"format": FORMAT, **header}, sort_keys=True)  # in ASCII: a file name may hold broken letters
-    metadata = {"limber": text, "sha256": _digest(text, plain)}
+    text = json.dumps(dict(header), sort_keys=True)  # in ASCII: a file name may hold broken letters
+    metadata = {"limber": text, "format": str(FORMAT), "sha256": _digest(text, plain)}
     write_whole(path, lambda target: save_file(plain, target, metadata=metadata))
 
 
@@ -52,12 +52,12 @@ def load(path: str | Path) -> Checkpoint:
         raise ValueError(f"{path}: cut off or damaged ({_first_line(error)}); use another copy") from None
     if "limber" not in metadata:
         raise ValueError(f"{path}: safetensors without Limber's header; give the model YAML with --cfg")
-    if metadata.get("sha256") != _digest(metadata["limber"], tensors):
+    intact = metadata.get("sha256") == _digest(metadata["limber"], tensors)
+    if not intact and metadata.get("format", str(FORMAT)) == str(FORMAT):
         raise ValueError(f"{path}: damaged, its content does not match the digest it carries; use another copy")
-    header = json.loads(metadata["limber"])
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: header format {header.get('format')} found; this version reads {FORMAT}")
-    return Checkpoint(tensors, header)
+    if metadata.get("format") != str(FORMAT):
+        raise ValueError(f"{path}: format {metadata.get('format')} found; this version of Limber reads {FORMAT}")
+    return Checkpoint(tensors, json.loads(metadata["limber"]))
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:

@@ -42,7 +42,9 @@ def _is_file(path: Path) -> bool:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?' when something known is near, else nothing."""
-    near = difflib.get_close_matches(str(word), list(dict.fromkeys(known)), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(
+        str(word), list(dict.fromkeys(known)), n=1, cutoff=0.5 if len(str(word)) < 4 else 0.6
+    )
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

@@ -126,7 +126,7 @@ def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run a command: its status is the process's, and what a user got wrong is one line and status 2."""
+    """Run a command: what a user got wrong is one line and status 2, what the machine refuses one line and status 1."""
     start_logging()
     try:
         status = main()
@@ -134,6 +134,9 @@ def run(main: Callable[[], int | None]) -> None:
         lines = (line.strip() for line in str(error).splitlines())
         print("error:", " ".join(line for line in lines if line), file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
