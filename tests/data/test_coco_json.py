@@ -194,6 +194,20 @@ def test_whatever_an_annotation_says_it_is_read_or_named(changes: dict[str, Any]
     assert records.person_count + len(records.problems) == 1
 
 
+image = st.dictionaries(st.sampled_from(["id", "file_name", "height", "width"]), json_values)
+
+
+@given(st.lists(image | json_values, max_size=4), st.lists(json_values, max_size=2))
+def test_whatever_the_images_and_categories_are_it_is_read_or_refused(rows: list[Any], categories: list[Any]):
+    values = coco([annotation()], rows, categories=[CATEGORY, *categories])
+    try:
+        records = read(values)
+    except ValueError as error:
+        assert "train.json: category" in str(error)
+        return
+    assert len(records) + len(records.problems) >= min(len(rows), 1)
+
+
 def test_real_coco_is_read_whole(shared: Path):
     """538 images whose list repeats an image once per annotation, as somebody's script left it."""
     records, values = real(shared, "coco_people/coco_val_subset_annotations.json.gz", "coco_kpts.yaml")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.core.geometry import xyxy_to_xywh
+from utils.core.geometry import xywh_to_xyxy, xyxy_to_xywh
 from utils.core.poses import person_areas
 from utils.core.schema import KeypointSchema
 from utils.data import coco_json
@@ -20,9 +20,9 @@ def from_json(path: Path) -> dict[str, Any]:
     values = coco_json.check_layout(coco_json.read_json(path), path)
     for annotation in values["annotations"]:
         annotation.setdefault("iscrowd", 0)
-        if "area" not in annotation and "bbox" in annotation:
-            left, top, width, height = annotation["bbox"]
-            annotation["area"] = float(person_areas(np.array([left, top, left + width, top + height], np.float64)))
+        box = coco_json.numbers(annotation.get("bbox"))
+        if "area" not in annotation and box is not None and box.shape == (4,):
+            annotation["area"] = float(person_areas(xywh_to_xyxy(box)))
     return values
 
 
