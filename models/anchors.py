@@ -48,11 +48,11 @@ def match_anchors(
     return Matches(person[pair], anchor[pair], row, column)
 
 
-def cell_corners(size: tuple[int, int], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """x and y of each cell's upper left corner, in cells, ready to be added to a map: (1, W) and (H, 1)."""
-    columns = torch.arange(size[1], device=like.device, dtype=like.dtype)
+def cell_corners(size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+    """x and y of each cell's upper left corner, counted in cells: (H, W, 2)."""
     rows = torch.arange(size[0], device=like.device, dtype=like.dtype)
-    return columns[None], rows[:, None]
+    columns = torch.arange(size[1], device=like.device, dtype=like.dtype)
+    return torch.stack(torch.broadcast_tensors(columns[None], rows[:, None]), -1)
 
 
 def boxes_from_raw(raw: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:

@@ -60,8 +60,7 @@ def load(
         spec = _checked(source, schema, classes)
     else:
         spec = read_model_yaml(cfg, schema, classes)
-    spec = spec.with_settings(select=select, gains=_loss_part(spec.family, recipe or {}))
-    model = _construct(spec, str(cfg or file))
+    model = _construct(spec, select or {}, recipe or {}, str(cfg or file))
     if source is not None and cfg is None:
         _take_all(model, source)
     elif source is not None:
@@ -115,15 +114,13 @@ def read_model_yaml(
         raise ValueError(f"{path}: {error}") from None
 
 
-def _loss_part(family: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a hyp YAML that is the family's loss; the rest is the trainer's and the data's."""
-    known = {entry.name for entry in fields(families.find(family).gains_type)}
-    return {key: value for key, value in recipe.items() if key in known}
-
-
-def _construct(spec: ModelSpec, where: str) -> PoseModel:
+def _construct(spec: ModelSpec, select: Mapping[str, Any], recipe: Mapping[str, Any], where: str) -> PoseModel:
+    """The network of a spec, with the thresholds and the part of the recipe that is its loss."""
     try:
-        return families.find(spec.family)(spec)
+        family = families.find(spec.family)
+        weighed = {entry.name for entry in fields(family.gains_type)}
+        gains = {key: value for key, value in recipe.items() if key in weighed}
+        return family(spec.with_settings(select=select, gains=gains))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from utils.core.contract import Row
-from utils.core.published import Published, Record
+from utils.core.published import Published
+from utils.core.unpickling import Record
 
 ACTIVATIONS = {"SiLU": "silu", "ReLU": "relu", "Hardswish": "hardswish", "LeakyReLU": "leaky_relu", "Identity": "none"}
 

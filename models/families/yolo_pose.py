@@ -132,9 +132,7 @@ class Model(PoseModel):
         stride, classes = self.body.strides[index], len(self.spec.classes)
         # fp16 cannot tell neighbouring pixels apart beyond 2048; coordinates are always float32.
         slots = self.slots(level).permute(0, 1, 3, 4, 2).float()  # (B, A, H, W, slots)
-        batch, _, height, width, _ = slots.shape
-        column, row = cell_corners((height, width), slots)
-        corner = torch.stack(torch.broadcast_tensors(column, row), -1)  # (H, W, 2)
+        corner = cell_corners((level.shape[-2], level.shape[-1]), slots)  # (H, W, 2)
         anchors = self.anchors[index][:, None, None].float()  # (A, 1, 1, 2)
         boxes = boxes_from_raw(slots[..., :BOX], anchors / stride)
         boxes = torch.cat((boxes[..., :2] + corner, boxes[..., 2:]), -1) * stride
@@ -143,10 +141,10 @@ class Model(PoseModel):
         points = slots[..., BOX + 1 + classes :].unflatten(-1, (self.spec.schema.count, 3))  # (B, A, H, W, K, 3)
         keypoints = (points[..., :2] * 2 - 0.5 + corner[..., None, :]) * stride
         return Candidates(
-            cxcywh_to_xyxy(boxes).reshape(batch, -1, 4),
-            scores.reshape(batch, -1, classes),
-            keypoints.reshape(batch, -1, self.spec.schema.count, 2),
-            points[..., 2].sigmoid().reshape(batch, -1, self.spec.schema.count),
+            cxcywh_to_xyxy(boxes).flatten(1, 3),
+            scores.flatten(1, 3),
+            keypoints.flatten(1, 3),
+            points[..., 2].sigmoid().flatten(1, 3),
         )
 
     def select(self, candidates: Candidates) -> list[Poses]:

@@ -34,7 +34,7 @@ def find(name: str | Path) -> Path:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?' when something known is near, else nothing."""
-    near = difflib.get_close_matches(str(word), list(dict.fromkeys(known)), n=1)
+    near = difflib.get_close_matches(str(word), list(dict.fromkeys(known)), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 

@@ -40,7 +40,8 @@ def decode(data: np.ndarray, name: str) -> np.ndarray:
 def write(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
     """Write an RGB image; the suffix decides the format."""
     suffix = Path(path).suffix or ".jpg"
-    done, data = cv2.imencode(suffix, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(suffix, image[..., ::-1], settings)
     if not done:
         raise ValueError(f"{path}: cannot write an image as '{suffix}'")
     data.tofile(path)

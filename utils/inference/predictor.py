@@ -38,7 +38,8 @@ class OneStage:
         if any(side % model.stride for side in self.size):
             raise ValueError(f"input size {self.size}: both sides must be multiples of {model.stride}")
         self.dtype = torch.float16 if half else torch.float32
-        self.model = model.to(self.device, self.dtype).eval()
+        # Channels last is the faster layout of convolutions on CPUs and on GPUs alike (benchmarks/yolo_pose.py).
+        self.model = model.to(self.device, self.dtype, memory_format=torch.channels_last).eval()
         self.views = tuple(views)
         self.batch_size = batch_size
 
@@ -56,6 +57,7 @@ class OneStage:
     def poses_of(self, batch: Batch) -> list[Poses]:
         """The people of a batch that is ready for the network, in original pixels."""
         inputs = pixels.to_unit(batch.images.to(self.device, non_blocking=True), self.dtype)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
         views = [view.of(inputs) for view in self.views]
         raws = [self.model(view.apply(inputs, self.model.stride)) for view in views]
         selected = self.model.select(self.model.decode(raws, views))
