@@ -18,6 +18,7 @@ from utils.data.boxes import box_around
 from utils.data.headers import upright_size
 from utils.data.records import Packer, Problem, Records, Wanted
 
+LONGEST_QUOTE = 60  # characters of a user's file in a message
 LONGEST_CATEGORIES = 1 << 20  # bytes; a category takes about a thousand
 
 
@@ -259,4 +260,4 @@ def numbers(values: Any) -> np.ndarray | None:
 
 def short(value: Any) -> str:
     text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
