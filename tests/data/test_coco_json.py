@@ -135,6 +135,21 @@ def test_a_size_that_is_not_given_comes_from_the_image(tmp_path: Path):
     assert [problem.kind for problem in records.problems] == ["no image size"]
 
 
+def test_people_of_an_image_without_a_size_are_named_with_it_and_not_again(tmp_path: Path):
+    records = read(coco([annotation(), annotation(2)], [{"id": 1, "file_name": "a.png"}]), root=tmp_path)
+    assert [problem.kind for problem in records.problems] == ["no image size"]
+
+
+@pytest.mark.parametrize("box", [None, [0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]])
+def test_a_person_without_a_box_gets_one_on_request_or_is_named(box: Any):
+    wanted = Wanted(WANTED.classes, WANTED.keypoint_count, boxes_from_keypoints=True)
+    people = [annotation(1, bbox=box), annotation(2, bbox=box, keypoints=[0] * 9)]
+    records = read(coco(people), wanted)
+    # 20..30 by 25..30, and 15 % of 10 around it
+    assert records.boxes.tolist() == [[18.5, 23.5, 31.5, 31.5]]
+    assert [problem.kind for problem in records.problems] == ["empty box"]
+
+
 def test_categories_are_told_apart_by_name():
     categories = [{"id": 0, "name": "people"}, CATEGORY | {"id": 3}, CATEGORY | {"id": 8, "name": "horse"}]
     people = [annotation(1, category_id=8), annotation(2, category_id=3), annotation(3, category_id=0)]
