@@ -1,5 +1,6 @@
 """COCO and CrowdPose JSON: crowds, mask areas and people without keypoints are kept; mistakes are named."""
 
+import gzip
 import json
 import math
 from collections import Counter
@@ -248,3 +249,39 @@ def test_real_crowdpose_is_read_whole(shared: Path):
     assert Counter(values["categories"][0]["keypoints"]) == Counter(KeypointSchema.read("crowdpose.yaml").names)
     sides = records.boxes[:, 2:] - records.boxes[:, :2]
     assert records.areas == pytest.approx(0.53 * sides.prod(1), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "folder", "keypoints"),
+    [
+        ("labels_edge_coco", "kp_labels/val2017/", "coco_kpts.yaml"),
+        ("labels_edge_coco_kplist", "kp_labels/val2017/", "coco_kpts.yaml"),
+        ("labels_edge_crowdpose", "kp_labels/", "crowdpose.yaml"),
+    ],
+)
+def test_persons_are_those_that_kapao_wrote_as_labels(shared: Path, fixture: str, folder: str, keypoints: str):
+    """Odd sizes, boxes that leave the image, crowds and people without keypoints, as the original wrote them down."""
+    schema = KeypointSchema.read(keypoints)
+    found = json.loads(gzip.decompress((shared / f"fixtures/kapao/public/{fixture}.json.gz").read_bytes()))
+    values = coco_json.check_layout(found["annotations"] | {"categories": [{"id": 1, "name": "person"}]}, PATH)
+    records = read(values, Wanted(("person",), schema.count))
+    compared = 0
+    for i in range(len(records)):
+        height, width = records.size(i)
+        text = found["files"].get(f"{folder}{Path(records.name(i)).stem}.txt", "")
+        # CrowdPose's train and test share a folder there, so that every line of an image comes twice.
+        lines = dict.fromkeys(line for line in text.splitlines() if line.startswith("0 "))
+        persons = records.persons(i)
+        assert len(persons) == len(lines)
+        for n, line in enumerate(lines):
+            row = np.array(line.split()[1:], float)
+            left, top, right, bottom = persons.boxes[n] / (width, height, width, height)
+            assert row[:4] == pytest.approx(
+                [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], abs=2e-6
+            )
+            points = row[4:].reshape(schema.count, 3)
+            assert persons.visibility[n].tolist() == points[:, 2].tolist()
+            inside = persons.keypoints[n].clip(0, (width, height)) / (width, height)
+            assert points[:, :2] == pytest.approx(inside, abs=2e-6)
+            compared += 1
+    assert compared > 10
