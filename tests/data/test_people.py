@@ -12,14 +12,14 @@ import pytest
 from utils.core.config import ROOT
 from utils.core.geometry import box_areas, inside
 from utils.core.schema import KeypointSchema
+from utils.data.drawing.body import Shape
+from utils.data.drawing.canvas import paint
+from utils.data.drawing.figure import KEYPOINTS, draw_people, pictured
+from utils.data.drawing.files import DATA_FILES, write_split
+from utils.data.drawing.poses import ANGLES, LIMITS, draw_angles
+from utils.data.drawing.view import Placement, Scene
+from utils.data.drawing.wardrobe import MATERIALS, Wardrobe
 from utils.data.people import CROWDINGS, SMALLEST, SceneSettings, draw, labelled
-from utils.data.people_body import Shape
-from utils.data.people_canvas import paint
-from utils.data.people_figure import KEYPOINTS, draw_people, pictured
-from utils.data.people_files import DATA_FILES, write_split
-from utils.data.people_poses import ANGLES, LIMITS, draw_angles
-from utils.data.people_view import Placement, Scene
-from utils.data.people_wardrobe import MATERIALS, Wardrobe
 
 SMALL = SceneSettings(size=(160, 200))
 KINDS = [
