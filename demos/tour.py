@@ -1,6 +1,7 @@
 """python -m demos.tour (make demo): types the commands of README.md one after another and says where to look."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -17,14 +18,15 @@ print(json.dumps(json.loads(poses[0].to_json(predictor.model.spec.schema.names))
 """
 STEPS = (
     ("Draw people, with exact keypoints", f"-m utils.data.people --out {FOLDER}/people --count 60 --splits"),
-    ("Look for faults in a data set, and make a page of it", f"-m utils.data.check {FOLDER}/people --project {FOLDER}/check"),
-    ("Turn its labels into YOLO-pose txt", f"-m utils.data.convert {FOLDER}/people --to txt --out {FOLDER}/labels --force"),
+    ("Look for faults in a data set, and make a page", f"-m utils.data.check {FOLDER}/people --project {FOLDER}/check"),
+    ("Turn its labels into YOLO-pose txt", f"-m utils.data.convert {FOLDER}/people --to txt --out {FOLDER}/labels"),
     ("Weigh a model", "-m models.summary yolov5n6_kpts.yaml --img 320"),
     ("Find people from Python", f"-c {shlex.quote(PREDICT)}"),
 )  # fmt: skip
 
 
 def main() -> int:
+    shutil.rmtree(FOLDER, ignore_errors=True)
     for number, (title, command) in enumerate(STEPS, 1):
         shown = command if not command.startswith("-c") else "- <<'END'" + PREDICT + "END"
         print(f"\n[{number}/{len(STEPS)}] {title}\n$ python {shown}", flush=True)

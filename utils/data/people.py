@@ -191,6 +191,21 @@ def _things(generator: np.random.Generator, settings: SceneSettings, *, horizon:
     return draw_things(generator, feet=feet, heights=sizes, layers=sizes)
 
 
+@dataclass(frozen=True)
+class Drawings:
+    """Scenes without end, as a source for training: the next epoch goes on where the last one stopped."""
+
+    settings: SceneSettings
+    seed: Seed = 0
+    per_epoch: int = 1000
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def draw(self, number: int) -> Scene:
+        return draw(self.seed, number, self.settings)
+
+
 def main() -> None:
     """Write a data set of drawn scenes."""
     parser = argparse.ArgumentParser(prog="python -m utils.data.people", description=main.__doc__)
