@@ -265,4 +265,4 @@ def test_an_exported_model_gives_the_same_people_as_torch(built: tuple[PoseModel
     found = session.run(None, {"images": shifted.numpy()})
     assert len(expected[0]) > 0
     for ours, theirs in zip(expected, found, strict=True):
-        np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-4, atol=5e-3)
