@@ -82,6 +82,9 @@ def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+    except (SafetensorError, RuntimeError) as error:  # what the two writers say when a disk is full
+        Path(temporary).unlink(missing_ok=True)
+        raise OSError(f"cannot be written: {_first_line(error)}") from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
