@@ -5,7 +5,8 @@ image is therefore `W - x`. OpenCV's `warpAffine` counts from pixel centres inst
 Every function that moves points or boxes takes numpy arrays and torch tensors alike. Matrices are numpy float64.
 """
 
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -46,8 +47,8 @@ def upside_down(height: float) -> Matrix:
 
 def chain(*matrices: Matrix) -> Matrix:
     """One matrix that does these one after another, the first one first."""
-    product = identity()
-    for matrix in matrices:
+    product = matrices[0] if matrices else identity()
+    for matrix in matrices[1:]:
         product = matrix @ product
     return product
 
@@ -61,23 +62,107 @@ def in_pixel_indices(matrix: Matrix) -> Matrix:
     return chain(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))
 
 
+def from_pixel_indices(matrix: Matrix) -> Matrix:
+    """The way back: a movement between pixel indices, for us who count from the pixels' corners."""
+    return chain(translation(-0.5, -0.5), matrix, translation(0.5, 0.5))
+
+
+def shearing(x_degrees: float, y_degrees: float) -> Matrix:
+    """Slant: x grows with y by the tangent of the first angle, y with x by that of the second."""
+    x, y = np.tan(np.deg2rad([x_degrees, y_degrees]))
+    return np.array([[1.0, x, 0.0], [y, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def tilting(x: float, y: float) -> Matrix:
+    """Perspective: depth grows by these per pixel."""
+    return np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [x, y, 1.0]])
+
+
+def magnification(matrix: Matrix) -> float:
+    """By how much lengths grow at most, perspective aside."""
+    (a, b), (c, d) = (matrix[:2, :2] / matrix[2, 2]).tolist()
+    # The larger singular value in closed form: a sample asks for it once per image.
+    half = (a * a + b * b + c * c + d * d) / 2
+    return float(np.sqrt(half + np.sqrt(max(half * half - (a * d - b * c) ** 2, 0.0))))
+
+
 def is_scale_and_shift(matrix: Matrix) -> bool:
     """True when the axes stay axes and nothing is mirrored: a resize and a border can do it."""
-    off_diagonal = matrix[[0, 1, 2, 2], [1, 0, 0, 1]]
-    return bool(np.allclose(off_diagonal, 0, atol=1e-9) and matrix[0, 0] > 0 and matrix[1, 1] > 0)
+    (x, slant, _), (rise, y, _), (tilt_x, tilt_y, _) = matrix.tolist()
+    return max(abs(slant), abs(rise), abs(tilt_x), abs(tilt_y)) < 1e-9 and x > 0 and y > 0
 
 
-def letterbox(source: tuple[int, int], target: tuple[int, int]) -> tuple[Matrix, tuple[int, int]]:
-    """The largest centred copy of an image inside a target; sizes are (height, width).
+def is_affine(matrix: Matrix) -> bool:
+    """True when parallel lines stay parallel."""
+    return matrix[2].tolist() == [0.0, 0.0, 1.0]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an image is put into a rectangle. The defaults are YOLO's; the families' published pipelines differ."""
+
+    rounding: Literal["nearest", "down", "none"] = "nearest"  # of the copy's sides; "none" keeps the ratio exact
+    place: Literal["centre", "corner"] = "centre"  # "corner": padding only on the right and below
+    smooth: bool = True  # average when shrinking, instead of sampling
+
+
+def letterbox(
+    source: tuple[int, int], target: tuple[int, int], fit: Fit | None = None, *, longest: int | None = None
+) -> tuple[Matrix, tuple[float, float]]:
+    """The largest copy of an image inside a target; sizes are (height, width), no side exceeds `longest`.
 
     Returns the matrix and the size of the copy. The copy has whole pixels and starts on a whole pixel, so its two
     scales can differ in the last digit: the matrix is what really happens to a point.
     """
+    fit = fit or Fit()
     ratio = min(target[0] / source[0], target[1] / source[1])
-    height, width = (max(round(side * ratio), 1) for side in source)
-    # With an odd rest the smaller half comes first, as in the published preprocessing.
-    top, left = (target[0] - height) // 2, (target[1] - width) // 2
+    if longest is not None:
+        ratio = min(ratio, longest / max(source))
+    whole = {"nearest": round, "down": int, "none": float}[fit.rounding]
+    height, width = (whole(side * ratio) if fit.rounding == "none" else max(whole(side * ratio), 1) for side in source)
+    if fit.place == "corner":
+        top, left = 0, 0
+    elif fit.rounding == "none":
+        top, left = (target[0] - height) / 2, (target[1] - width) / 2
+    else:  # with an odd rest the smaller half comes first, as in the published preprocessing
+        top, left = (target[0] - height) // 2, (target[1] - width) // 2
     return chain(scaling(width / source[1], height / source[0]), translation(left, top)), (height, width)
+
+
+# ---------------------------------------------------------------------------------------------- person crops
+# Published top-down pipelines count from pixel centres, in images, crops and heat maps alike; so do these matrices,
+# and weights trained elsewhere get the pixels and give the numbers that they always did. `images.crop` goes with them.
+
+CROP_MARGIN = 1.25  # room around a person, as in the HRNet paper
+
+
+def person_extent(box: np.ndarray, size: tuple[int, int], margin: float = CROP_MARGIN) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and (width, height) of the crop of (height, width) pixels that shows the person in a box with room."""
+    sides = np.asarray(box[2:] - box[:2], np.float64)
+    aspect = size[1] / size[0]
+    width = max(sides[0], sides[1] * aspect)
+    return (box[:2] + box[2:]) / 2.0, np.array([width, width / aspect]) * margin
+
+
+def person_crop(centre: np.ndarray, extent: np.ndarray, size: tuple[int, int], degrees: float = 0.0) -> Matrix:
+    """From the image to a crop of (height, width), turned by -degrees about its centre: HRNet's convention."""
+    scale = size[1] / extent[0]
+    return chain(
+        translation(-centre[0], -centre[1]),
+        rotation(-degrees),
+        scaling(scale, scale),
+        translation(size[1] / 2, size[0] / 2),
+    )
+
+
+def unbiased_person_crop(centre: np.ndarray, extent: np.ndarray, size: tuple[int, int], degrees: float = 0.0) -> Matrix:
+    """The same for UDP, which measures in intervals between pixels; positive degrees turn the other way there."""
+    return chain(
+        translation(-centre[0], -centre[1]),
+        rotation(degrees),
+        translation(extent[0] / 2, extent[1] / 2),
+        scaling((size[1] - 1) / extent[0], (size[0] - 1) / extent[1]),
+    )
 
 
 # ---------------------------------------------------------------------------------------------- points
@@ -87,7 +172,7 @@ def move_points(points: Array, matrix: Matrix) -> Array:
     """Points (..., 2) under a matrix."""
     m = _like(matrix, points)
     moved = points @ m[:2, :2].T + m[:2, 2]  # (..., 2)
-    if np.array_equal(matrix[2], (0.0, 0.0, 1.0)):
+    if is_affine(matrix):
         return moved
     depth = points @ m[2, :2] + m[2, 2]  # (...)
     return moved / depth[..., None]
@@ -98,6 +183,14 @@ def inside(points: Array, size: tuple[int, int]) -> Array:
     height, width = size
     x, y = points[..., 0], points[..., 1]
     return (x >= 0) & (x < width) & (y >= 0) & (y < height)
+
+
+def area_factors(points: Array, matrix: Matrix) -> Array:
+    """By how much a small area around each of the points (..., 2) grows under a matrix."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    growth = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))  # the determinant
+    depth = points[..., 0] * g + points[..., 1] * h + i  # (...)
+    return growth / abs(depth) ** 3
 
 
 # ---------------------------------------------------------------------------------------------- boxes
@@ -129,11 +222,19 @@ def box_areas(boxes: Array) -> Array:
 
 def move_boxes(boxes: Array, matrix: Matrix) -> Array:
     """The upright boxes around the moved corners of boxes (..., 4)."""
+    if is_scale_and_shift(matrix):
+        low, high = move_points(boxes[..., :2], matrix), move_points(boxes[..., 2:], matrix)
+        return _join(low, high)
     corners = boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]]
     corners = move_points(corners.reshape(*boxes.shape[:-1], 4, 2), matrix)  # (..., 4, 2)
     if isinstance(corners, torch.Tensor):
         return _join(corners.amin(-2), corners.amax(-2))
     return _join(corners.min(-2), corners.max(-2))
+
+
+def box_corners(box: np.ndarray) -> np.ndarray:
+    """The corners of one box (4), clockwise: (4, 2)."""
+    return box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2)
 
 
 def clip_boxes(boxes: Array, size: tuple[int, int]) -> Array:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from utils.core.geometry import Array, Matrix, box_areas, clip_boxes, identity, move_boxes, move_points, xyxy_to_xywh
+from utils.core.geometry import (
+    Array,
+    Matrix,
+    box_areas,
+    chain,
+    clip_boxes,
+    identity,
+    move_boxes,
+    move_points,
+    xyxy_to_xywh,
+)
 
 if TYPE_CHECKING:  # only named in a return type; imported for real when a user asks for it
     import supervision
@@ -23,6 +33,10 @@ class Origin:
     size: tuple[int, int]  # (height, width) of the original
     to_input: Matrix
     box_score: float = 1.0  # of the detection that a person crop was cut from
+
+    def under(self, matrix: Matrix) -> "Origin":
+        """The same image after one more movement."""
+        return replace(self, to_input=chain(self.to_input, matrix))
 
 
 @dataclass(frozen=True)
