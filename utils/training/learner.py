@@ -67,7 +67,7 @@ class Learner:
         """One batch: gradients are added up, and the weights move when the schedule says so."""
         moment = self.schedule.at(step)
         images, targets = self.inputs(batch, step)
-        with self._apart(moment):
+        with self.exchange(moment):
             terms = self.losses(self.forward(images), targets, step)
             total = self.backward(terms, moment)
         self.guard.watch_loss(total, step, [origin.path for origin in batch.origins])
@@ -124,7 +124,7 @@ class Learner:
 
     # ------------------------------------------------------------------------------------------
 
-    def _apart(self, moment: Moment) -> AbstractContextManager[Any]:
+    def exchange(self, moment: Moment) -> AbstractContextManager[Any]:
         """Processes exchange gradients only with the last batch of a step."""
         if isinstance(self.network, DistributedDataParallel) and not moment.completes:
             return self.network.no_sync()

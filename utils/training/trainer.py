@@ -266,6 +266,8 @@ class Trainer:
         problem = None
         if self.ranks.index == 0:
             path = self.run.weights / "last.pt"
+            for leftover in path.parent.glob(".*.part"):  # of a process that was killed while it wrote
+                leftover.unlink(missing_ok=True)
             try:
                 checkpoint.save_state(path, state)
                 size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
