@@ -162,7 +162,8 @@ def _placed(model: PoseModel, settings: TrainSettings, device: torch.device, ran
 
 
 def _as_float32(leaf: Any) -> Any:
-    return leaf.float() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
+    is_half = isinstance(leaf, torch.Tensor) and leaf.dtype in (torch.float16, torch.bfloat16)
+    return leaf.float() if is_half else leaf
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
