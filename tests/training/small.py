@@ -78,12 +78,13 @@ def batch_of(images: list[np.ndarray], joints: list[np.ndarray], names: list[str
     return Batch(pixels, targets, tuple(untouched(name, name, (SIDE, SIDE)) for name in names))
 
 
-def tiny_model(seed: int = 0, *, width: float = 0.125, **gains: Any) -> PoseModel:
+def tiny_model(seed: int = 0, *, width: float = 0.125, sigma: float = 0.3, **gains: Any) -> PoseModel:
     """YOLO-Pose with few channels for five keypoints."""
     name = "yolov5s6_kpts.yaml"
     values = read_yaml(find(name))
     rows = scaled(read_rows(values["rows"], name), depth=0.33, width=width, activation="silu")
-    spec = replace(read_model_yaml(name, schema_of(KEYPOINTS), ("person",)), rows=rows, input_size=(SIDE, SIDE))
+    schema = replace(schema_of(KEYPOINTS), sigmas=(sigma,) * KEYPOINTS)
+    spec = replace(read_model_yaml(name, schema, ("person",)), rows=rows, input_size=(SIDE, SIDE))
     torch.manual_seed(seed)
     return families.find("yolo_pose")(replace(spec, gains=gains, head={**spec.head, "keypoint_depth": 1}))
 
