@@ -62,12 +62,18 @@ class ModelSpec:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str) -> "ModelSpec":
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{where}: expected 'key: value' lines, found {values!r}")
         values = dict(values)
         if not isinstance(values.get("schema"), Mapping):
             raise ValueError(f"{where}: 'schema' is missing; expected the keypoints")
         values["schema"] = KeypointSchema.from_values(values["schema"], where)
         values["rows"] = read_rows(values.get("rows", ()), where)
         return into(cls, values, where)
+
+    def with_input(self, size: tuple[int, int]) -> "ModelSpec":
+        """The same network, trained for images of another (height, width)."""
+        return replace(self, input_size=size)
 
     def with_settings(
         self, *, select: Mapping[str, Any] | None = None, gains: Mapping[str, Any] | None = None
@@ -92,7 +98,7 @@ def _read_row(row: Any, where: str) -> Row:
     source = tuple(source) if isinstance(source, (list, tuple)) else (source,)
     if not source or not all(isinstance(index, int) and not isinstance(index, bool) for index in source):
         raise ValueError(f"{where}: from: found {row[0]!r}; expected row numbers")
-    if not isinstance(repeats, int) or repeats < 1:
+    if type(repeats) is not int or repeats < 1:
         raise ValueError(f"{where}: repeats: found {repeats!r}; expected 1 or more")
     if not isinstance(arguments, (list, tuple)):
         raise ValueError(f"{where}: arguments: found {arguments!r}; expected a list")

@@ -15,10 +15,10 @@ from utils.core.console import log
 from utils.core.flags import Parser, run
 from utils.core.geometry import move_boxes, move_points
 from utils.core.schema import KeypointSchema
-from utils.data import report
 from utils.data.annotations import DataSpec
-from utils.data.findings import person_problems, placer
-from utils.data.pictures import Look, double_images, look_at_images
+from utils.data.checking import report
+from utils.data.checking.findings import person_problems, placer
+from utils.data.checking.pictures import Look, double_images, look_at_images
 from utils.data.records import Persons, Problem, Records, Wanted
 
 if TYPE_CHECKING:  # only named in signatures
@@ -159,7 +159,7 @@ def _statistics(records: Records, schema: KeypointSchema) -> "Figure":
     from matplotlib.figure import Figure
 
     rows = -(-schema.count // BOX_COLUMNS)
-    figure = Figure(figsize=(17, 10 + 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(16, 10 + 3.2 * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
     above, below = figure.subfigures(2, 1, height_ratios=(10, 3.2 * rows)) if rows else (figure, None)
     frame, boxes, visibility, numbers = above.subplots(2, 2).ravel()

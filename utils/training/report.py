@@ -55,8 +55,7 @@ def write_report(path: Path, report: Report) -> None:
         parts.append(f"<h2>Pictures</h2><div class=grid>{pictures}</div>")
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{_text(report.title)}</title>"
     style = f"<style>{STYLE}</style>"
-    page = f"<!doctype html><html lang=en><head>{head}{style}</head><body>{''.join(parts)}</body></html>
-"
+    page = f"<!doctype html><html lang=en><head>{head}{style}</head><body>{''.join(parts)}</body></html>\n"
     checkpoint.write_whole(path, lambda target: Path(target).write_text(page, encoding="utf-8"))
 
 
