@@ -257,8 +257,8 @@ class Trainer:
         try:
             write(path)
         except OSError as error:
-            log.warning("%s: not written (%s); training goes on, what was there before still is", path,
-                        error.strerror or error)  # fmt: skip
+            reason = f"{path}: {error.strerror}" if error.strerror else str(error)
+            log.warning("not written: %s; training goes on", reason)
 
     def _try_to_write(self) -> None:
         """Write a first state, so that a folder without room or permission is known before hours of training."""
