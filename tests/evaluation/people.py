@@ -20,6 +20,11 @@ def off_by(similarity: float) -> float:
     return float(np.sqrt(-200 * np.log(similarity)))
 
 
+def shifted(x: float, y: float = 0.0) -> np.ndarray:
+    """The standing person, so many pixels further right and down."""
+    return STANDING + np.array([x, y])
+
+
 def person(image_id: int, points: np.ndarray = STANDING, *, visible: Any = (2, 2, 2), **more: Any) -> dict[str, Any]:
     """An annotation with a box and an area of 100 x 100."""
     keypoints = np.concatenate((points, np.array(visible)[:, None]), 1).ravel().tolist()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.evaluation.people import STANDING, THREE, found, off_by, person, row, split, truth
+from tests.evaluation.people import STANDING, THREE, found, off_by, person, row, shifted, split, truth
 from utils.core.schema import KeypointSchema
 from utils.evaluation import coco
 from utils.evaluation.coco import TOOLS, evaluate
@@ -113,13 +113,13 @@ def test_a_perfect_pose_of_the_only_person_scores_one(tool: str) -> None:
 
 
 def test_a_pose_with_an_oks_of_point_72_counts_at_five_of_the_ten_thresholds(tool: str) -> None:
-    shifted = STANDING + (off_by(0.72), 0)
-    numbers = evaluate(truth([person(1)]), found(row(1, shifted)), tool=tool).numbers
+    moved = shifted(off_by(0.72))
+    numbers = evaluate(truth([person(1)]), found(row(1, moved)), tool=tool).numbers
     assert (numbers["AP"], numbers["AP50"], numbers["AP75"]) == pytest.approx((0.5, 1, 0))
 
 
 def test_one_of_two_persons_found_gives_a_recall_of_a_half_and_51_of_101_precisions(tool: str) -> None:
-    other = STANDING + (200, 0)
+    other = shifted(200)
     numbers = evaluate(truth([person(1), person(1, other)]), found(row(1)), tool=tool).numbers
     assert (numbers["AP"], numbers["AR"]) == pytest.approx((51 / 101, 0.5))
 
@@ -131,7 +131,7 @@ def test_poses_on_an_image_without_people_cost_precision(tool: str) -> None:
 
 
 def test_a_person_without_labelled_keypoints_is_neither_missed_nor_wrongly_found(tool: str) -> None:
-    far = STANDING + (200, 0)
+    far = shifted(200)
     unlabelled = person(1, far, visible=(0, 0, 0))
     numbers = evaluate(truth([person(1), unlabelled]), found(row(1), row(1, far, score=0.95)), tool=tool).numbers
     assert numbers["AP"] == pytest.approx(1)
@@ -146,7 +146,7 @@ def test_a_split_without_people_scores_minus_one_as_the_official_tool_says(tool:
 
 
 def test_only_the_best_twenty_people_of_an_image_are_looked_at(tool: str) -> None:
-    wrong = [row(1, STANDING + (300, 300), score=0.9) for _ in range(20)]
+    wrong = [row(1, shifted(300, 300), score=0.9) for _ in range(20)]
     assert evaluate(truth([person(1)]), found(*wrong, row(1, score=0.1)), tool=tool).ap == 0
     assert evaluate(truth([person(1)]), found(*wrong[1:], row(1, score=0.1)), tool=tool).ap == pytest.approx(1 / 20)
 
@@ -154,17 +154,17 @@ def test_only_the_best_twenty_people_of_an_image_are_looked_at(tool: str) -> Non
 def test_images_with_a_crowd_index_are_counted_as_crowdpose_counts_them(tool: str) -> None:
     people = [person(1), person(2), person(3)]
     ground_truth = truth(people, images=3, crowdIndex=[0.1, 0.2, 0.8])
-    numbers = evaluate(ground_truth, found(row(1), row(2, STANDING + (off_by(0.72), 0))), tool=tool).numbers
+    numbers = evaluate(ground_truth, found(row(1), row(2, shifted(off_by(0.72)))), tool=tool).numbers
     assert list(numbers) == ["AP", "AP50", "AP75", "AR", "AR50", "AR75", "AP_easy", "AP_medium", "AP_hard"]
     # The area is that of the box times .53 there, so the same shift is further: .72 ** (1 / .53) = .538.
     assert [numbers[f"AP_{kind}"] for kind in ("easy", "medium", "hard")] == pytest.approx([1, 0.1, 0])
 
 
 def test_sigmas_decide_how_strict_the_evaluation_is(tool: str) -> None:
-    shifted = found(row(1, STANDING + (off_by(0.72), 0)))
+    moved = found(row(1, shifted(off_by(0.72))))
     lenient = replace(THREE, sigmas=(0.1, 0.1, 0.1))  # twice the sigma, a quarter of the exponent: .72 ** .25 = .92
     ground_truth = GroundTruth.read(split([person(1)]), lenient)
-    assert evaluate(ground_truth, shifted, tool=tool).ap == pytest.approx(0.9)
+    assert evaluate(ground_truth, moved, tool=tool).ap == pytest.approx(0.9)
 
 
 def test_numbers_that_are_not_finite_are_left_out(tool: str) -> None:
