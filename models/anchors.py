@@ -1,5 +1,6 @@
 """Anchor grids: which anchor answers for whom, and what an anchor's numbers mean in pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,14 +49,39 @@ def match_anchors(
     return Matches(person[pair], anchor[pair], row, column)
 
 
-def cell_corners(size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
-    """x and y of each cell's upper left corner, counted in cells: (H, W, 2)."""
-    rows = torch.arange(size[0], device=like.device, dtype=like.dtype)
-    columns = torch.arange(size[1], device=like.device, dtype=like.dtype)
-    return torch.stack(torch.broadcast_tensors(columns[None], rows[:, None]), -1)
+def anchor_places(
+    sizes: Sequence[tuple[int, int]], strides: Sequence[int], anchors: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where the anchors of all levels stand, in the order level, anchor, row, column; all in pixels.
+
+    Sizes (rows, columns) and strides of the levels, anchors (levels, A, 2) -> upper left corners of their cells (N, 2),
+    their own width and height (N, 2), their strides (N, 1).
+    """
+    corners, shapes, steps = [], [], []
+    for (height, width), stride, shape in zip(sizes, strides, anchors, strict=True):
+        rows = torch.arange(height, device=anchors.device, dtype=anchors.dtype) * stride
+        columns = torch.arange(width, device=anchors.device, dtype=anchors.dtype) * stride
+        corner = torch.stack(torch.broadcast_tensors(columns[None], rows[:, None]), -1)  # (H, W, 2)
+        corners.append(corner.flatten(0, 1).repeat(len(shape), 1))
+        shapes.append(shape.repeat_interleave(height * width, 0))
+        steps.append(torch.full_like(corners[-1][:, :1], stride))
+    return torch.cat(corners), torch.cat(shapes), torch.cat(steps)
 
 
 def boxes_from_raw(raw: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     """Box numbers (..., 4) -> cx, cy relative to the cell and w, h, in the unit of the anchors (..., 2)."""
     activated = raw.sigmoid() * 2
     return torch.cat((activated[..., :2] - 0.5, activated[..., 2:].square() * anchors), -1)
+
+
+def last_writer(
+    canvas: torch.Tensor, place: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], values: torch.Tensor
+) -> torch.Tensor:
+    """Values put into their places; where two persons share one, the later wins, on every device alike."""
+    flat = place[0]
+    for index, length in zip(place[1:], canvas.shape[1:], strict=True):
+        flat = flat * length + index
+    order = torch.arange(len(values), device=values.device)
+    writer = torch.full((canvas.numel(),), -1, device=values.device).scatter_reduce(0, flat, order, "amax")
+    wins = writer[flat] == order
+    return canvas.flatten().index_put((flat[wins],), values[wins].to(canvas.dtype)).view_as(canvas)

@@ -3,19 +3,16 @@
 Maji et al., "YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using Object Keypoint Similarity Loss", 2022.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from torch import nn
 
-from models.anchors import Matches, boxes_from_raw, cell_corners, match_anchors
+from models.anchors import Matches, anchor_places, boxes_from_raw, last_writer, match_anchors
 from models.graph import Graph
-from models.layers import Conv, DWConv
 from models.losses import complete_iou, cross_entropy, keypoint_loss
 from models.pickled import read_network
+from models.pose_head import BOX, HeadSettings, PoseHead, anchor_table
 from utils.core.config import into
 from utils.core.contract import DetectionLayer, ModelSpec, PoseModel
 from utils.core.geometry import cxcywh_to_xyxy, xyxy_to_cxcywh
@@ -25,18 +22,7 @@ from utils.core.published import Published
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
 
-BOX = 4  # numbers of a box; objectness follows, then the classes, then x, y and visibility of each keypoint
 LEVEL_WEIGHTS = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06), 5: (4.0, 1.0, 0.25, 0.06, 0.02)}  # of objectness
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    inputs: tuple[int, ...]  # rows of the graph, finest first
-    anchors: tuple[tuple[float, ...], ...]  # per level: width, height, width, height, ... in pixels
-    # published: box and keypoint channels are joined first and cut into anchors then, so that the second and third
-    # anchor live in the keypoint branch alone. clean: every anchor has box and keypoint channels of its own.
-    layout: Literal["published", "clean"] = "published"
-    keypoint_depth: int = 6  # depthwise convolutions in the keypoint branch; 0 for a single 1x1
 
 
 @dataclass(frozen=True)
@@ -81,8 +67,8 @@ class Model(PoseModel):
         self.gains = into(Gains, spec.gains, "loss")
         self.selection = into(Selection, spec.select, "select")
         self.body = Graph(spec.rows, self.settings.inputs)
-        anchors = _anchors(self.settings)
-        self.head = Head(self.body.channels, anchors.shape[1], spec, self.settings)
+        anchors = anchor_table(self.settings)
+        self.head = PoseHead(self.body.channels, anchors.shape[1], spec, self.settings)
         self.head.start_from_priors(self.body.strides)
         self.register_buffer("anchors", anchors, persistent=False)  # (levels, A, 2) pixels
         self.register_buffer("sigmas", torch.tensor(spec.schema.sigmas), persistent=False)  # (K)
@@ -123,29 +109,23 @@ class Model(PoseModel):
     # ------------------------------------------------------------------------------------------ from raw to people
 
     def decode(self, raws: Sequence[tuple[torch.Tensor, ...]], views: Sequence[View]) -> Candidates:
-        seen = [Candidates.pooled([self._decode_level(i, level) for i, level in enumerate(raw)]) for raw in raws]
-        return Candidates.pooled(
-            [view.undo(candidates, self.spec.schema) for view, candidates in zip(views, seen, strict=True)]
-        )
+        seen = zip(views, map(self._decode_view, raws), strict=True)
+        return Candidates.pooled([view.undo(candidates, self.spec.schema) for view, candidates in seen])
 
-    def _decode_level(self, index: int, level: torch.Tensor) -> Candidates:
-        stride, classes = self.body.strides[index], len(self.spec.classes)
-        # fp16 cannot tell neighbouring pixels apart beyond 2048; coordinates are always float32.
-        slots = self.slots(level).permute(0, 1, 3, 4, 2).float()  # (B, A, H, W, slots)
-        corner = cell_corners((level.shape[-2], level.shape[-1]), slots)  # (H, W, 2)
-        anchors = self.anchors[index][:, None, None].float()  # (A, 1, 1, 2)
-        boxes = boxes_from_raw(slots[..., :BOX], anchors / stride)
-        boxes = torch.cat((boxes[..., :2] + corner, boxes[..., 2:]), -1) * stride
-        scores = slots[..., BOX : BOX + 1 + classes].sigmoid()
-        scores = scores[..., :1] * scores[..., 1:]  # (B, A, H, W, C)
-        points = slots[..., BOX + 1 + classes :].unflatten(-1, (self.spec.schema.count, 3))  # (B, A, H, W, K, 3)
-        keypoints = (points[..., :2] * 2 - 0.5 + corner[..., None, :]) * stride
-        return Candidates(
-            cxcywh_to_xyxy(boxes).flatten(1, 3),
-            scores.flatten(1, 3),
-            keypoints.flatten(1, 3),
-            points[..., 2].sigmoid().flatten(1, 3),
-        )
+    def _decode_view(self, raw: tuple[torch.Tensor, ...]) -> Candidates:
+        classes = BOX + 1 + len(self.spec.classes)  # where the class slots end
+        # Joined first and computed then: one pass over each number. fp16 cannot tell neighbouring pixels apart beyond
+        # 2048, so coordinates are always float32.
+        slots = torch.cat([self.slots(level).permute(0, 1, 3, 4, 2).flatten(1, 3) for level in raw], 1).float()
+        sizes = [(level.shape[-2], level.shape[-1]) for level in raw]
+        corner, anchor, stride = anchor_places(sizes, self.body.strides, self.anchors.float())  # (A, 2), (A, 2), (A, 1)
+        boxes = boxes_from_raw(slots[..., :BOX], anchor)
+        boxes = torch.cat((boxes[..., :2] * stride + corner, boxes[..., 2:]), -1)
+        scores = slots[..., BOX:classes].sigmoid()  # (B, A, 1 + C)
+        points = slots[..., classes:].unflatten(-1, (self.spec.schema.count, 3))  # (B, A, K, 3)
+        # (2 x - 0.5 + column) * stride, in one pass
+        keypoints = torch.addcmul((corner - stride / 2)[:, None], points[..., :2], 2 * stride[:, None])
+        return Candidates(cxcywh_to_xyxy(boxes), scores[..., :1] * scores[..., 1:], keypoints, points[..., 2].sigmoid())
 
     def select(self, candidates: Candidates) -> list[Poses]:
         return [self._select_image(candidates, image) for image in range(candidates.boxes.shape[0])]
@@ -209,7 +189,7 @@ class Model(PoseModel):
             iou = complete_iou(boxes_from_raw(matched[:, :BOX], anchors_grid[found.anchor]), target)  # (M)
             terms["box"] = (1 - iou).mean()
             place = (image, found.anchor, found.row, found.column)
-            quality = _last_writer(quality, place, iou.detach().clamp(min=0))
+            quality = last_writer(quality, place, iou.detach().clamp(min=0))
             terms |= self._keypoint_terms(matched, target, targets, found, stride)
             if classes > 1:
                 terms["class"] = self._class_term(
@@ -241,74 +221,3 @@ class Model(PoseModel):
         target = torch.full_like(logits, smoothing / 2)
         target.scatter_(1, classes[:, None], 1 - smoothing / 2)
         return cross_entropy(logits, target, positive_weight=self.gains.cls_pw, focus=self.gains.fl_gamma)
-
-
-class Head(nn.Module):
-    """Two branches on each level: a 1x1 for boxes, a chain of depthwise convolutions for keypoints."""
-
-    def __init__(self, channels: Sequence[int], anchors: int, spec: ModelSpec, settings: HeadSettings) -> None:
-        super().__init__()
-        self.anchors = anchors
-        self.clean = settings.layout == "clean"
-        self.classes = len(spec.classes)
-        keypoints = spec.schema.count
-        self.box = nn.ModuleList(nn.Conv2d(c, anchors * (BOX + 1 + self.classes), 1) for c in channels)
-        self.keypoint = nn.ModuleList(
-            _keypoint_branch(c, anchors * 3 * keypoints, settings.keypoint_depth) for c in channels if keypoints
-        )
-
-    def forward(self, features: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        if not len(self.keypoint):
-            return tuple(box(x) for x, box in zip(features, self.box, strict=True))
-        return tuple(
-            self._join(box(x), keypoint(x)) for x, box, keypoint in zip(features, self.box, self.keypoint, strict=True)
-        )
-
-    def _join(self, box: torch.Tensor, keypoint: torch.Tensor) -> torch.Tensor:
-        if not self.clean:
-            return torch.cat((box, keypoint), 1)
-        pairs = zip(box.chunk(self.anchors, 1), keypoint.chunk(self.anchors, 1), strict=True)
-        return torch.cat([part for pair in pairs for part in pair], 1)
-
-    def start_from_priors(self, strides: Sequence[int]) -> None:
-        """Biases that begin with eight people in an image of 640, and class probabilities near 0.6 of a share."""
-        for conv, stride in zip(self.box, strides, strict=True):
-            bias = conv.bias.detach().view(self.anchors, -1)
-            bias[:, BOX] += math.log(8 / (640 / stride) ** 2)
-            bias[:, BOX + 1 :] += math.log(0.6 / (self.classes - 0.99))
-
-
-def _keypoint_branch(channels: int, outputs: int, depth: int) -> nn.Module:
-    """Depthwise 3x3 and pointwise 1x1 in turn, then the output; depth 0 is the output alone."""
-    output = nn.Conv2d(channels, outputs, 1)
-    if depth == 0:
-        return output
-    layers: list[nn.Module] = []
-    for _ in range(depth):
-        layers += [DWConv(channels, channels, 3), Conv(channels, channels)]
-    return nn.Sequential(*layers[:-1], output)
-
-
-def _anchors(settings: HeadSettings) -> torch.Tensor:
-    """(levels, A, 2) in pixels, checked against the levels of the head."""
-    counts = {len(level) for level in settings.anchors}
-    if len(settings.anchors) != len(settings.inputs):
-        raise ValueError(f"head: {len(settings.inputs)} inputs but anchors for {len(settings.anchors)} levels")
-    if len(settings.inputs) not in LEVEL_WEIGHTS:
-        raise ValueError(f"head: {len(settings.inputs)} inputs found; expected 3 to 5")
-    if len(counts) != 1 or counts.pop() % 2 or min(min(level, default=0) for level in settings.anchors) <= 0:
-        raise ValueError("head: anchors: expected as many width, height pairs on every level, all above 0")
-    return torch.tensor(settings.anchors).view(len(settings.anchors), -1, 2)
-
-
-def _last_writer(
-    canvas: torch.Tensor, place: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], values: torch.Tensor
-) -> torch.Tensor:
-    """Values put into their places; where two persons share one, the later wins, on every device alike."""
-    flat = place[0]
-    for index, length in zip(place[1:], canvas.shape[1:], strict=True):
-        flat = flat * length + index
-    order = torch.arange(len(values), device=values.device)
-    writer = torch.full((canvas.numel(),), -1, device=values.device).scatter_reduce(0, flat, order, "amax")
-    wins = writer[flat] == order
-    return canvas.flatten().index_put((flat[wins],), values[wins].to(canvas.dtype)).view_as(canvas)

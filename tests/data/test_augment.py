@@ -244,6 +244,14 @@ def test_movements_stay_within_what_the_recipe_allows():
     assert min(movement.scale for movement in drawn) < 0.77 and max(movement.degrees for movement in drawn) > 9
 
 
+def test_no_tilt_is_so_strong_that_a_corner_comes_behind_the_viewer():
+    canvas = (1280, 1280)
+    matrix = Movement(tilt=(0.001, -0.001)).matrix(canvas, (640, 640))
+    corners = np.array([[0, 0, 1], [1280, 0, 1], [1280, 1280, 1], [0, 1280, 1]])
+    depths = corners @ matrix[2]
+    assert depths.min() > 0.19 and depths.max() < 1.81
+
+
 def test_a_recipe_is_read_strictly_and_says_what_is_wrong():
     assert Augment.from_values({"mosaic": 1, "scale": [0.75, 1.0]}, "hyp.yaml").scale_range == (0.75, 1.0)
     assert Augment.from_values({"scale": 0.5}, "hyp.yaml").scale_range == (0.5, 1.5)

@@ -44,19 +44,33 @@ def test_a_png_and_a_turned_photograph_with_an_odd_side_are_decoded_whole(tmp_pa
     assert images._reduces_exactly(jpeg, (200, 300), 2)
 
 
+def test_a_photograph_annotated_as_it_is_stored_is_not_turned(tmp_path):
+    image, persons = crowd_of_spots(np.random.default_rng(0), (120, 200))
+    records = on_disk(tmp_path, (image, persons), suffix=".jpg")
+    file = tmp_path / "000.jpg"
+    plain = file.read_bytes()
+    turned = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6: by a quarter
+    block = b"Exif\0\0" + turned
+    file.write_bytes(plain[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:])
+    assert images.read(file).shape == (200, 120, 3)
+    assert Files(records).image(0, 1.0)[0].shape == (120, 200, 3)
+
+
 def test_a_reduced_copy_averages_whole_blocks_from_the_corner():
     image = 2 * np.arange(5 * 4, dtype=np.uint8).reshape(5, 4, 1).repeat(3, 2)
     assert images.reduced(image, 2)[..., 0].tolist() == [[5, 9], [21, 25], [33, 37]]
     assert images.reduced(image, 1) is image
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "not an image", "another size"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "not an image", "cut short", "another size"])
 def test_a_damaged_image_is_named_with_its_index_and_the_reason(tmp_path, damage):
     pictures = [crowd_of_spots(np.random.default_rng(i), (100, 120)) for i in range(2)]
     source = Files(on_disk(tmp_path, *pictures))
     file = tmp_path / "001.png"
     if damage == "missing":
         file.unlink()
+    elif damage == "cut short":
+        file.write_bytes(file.read_bytes()[:-20])
     elif damage == "another size":
         images.write(file, pictures[0][0][:50])
     else:

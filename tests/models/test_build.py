@@ -79,7 +79,7 @@ def with_row(index: int, row: object):
         (lambda v: v.pop("head"), r"'head' is missing"),
         (lambda v: v.pop("rows"), r"'rows' is missing"),
         (lambda v: v.pop("family"), r"'family' is missing"),
-        (lambda v: v.update(family="yolo_pos"), r"no family 'yolo_pos' in models/families .*did you mean 'yolo_pose'\?"),
+        (lambda v: v.update(family="yolo_pos"), r"no family 'yolo_pos' in .*did you mean 'yolo_pose'\?"),
         (lambda v: v.update(dept_multiple=1), r"no key 'dept_multiple' .*did you mean 'depth_multiple'\?"),
         (lambda v: v["head"].update(inputs=[23, 26, 29, 50]), r"head: input row 50 found; rows go from 0 to 32"),
         (lambda v: v["head"].update(inputs=[23, 26]), r"head: 2 inputs but anchors for 4 levels"),

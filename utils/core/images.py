@@ -60,6 +60,8 @@ def decode_reduced(data: np.ndarray, name: str, size: tuple[int, int], scale: fl
         factor //= 2
     image = _decode(data, name, REDUCED[factor])
     expected = tuple(-(-side // factor) for side in size)
+    if image.shape[:2] == expected[::-1]:  # annotated as it is stored, without its EXIF rotation
+        image = _decode(data, name, REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION)
     if image.shape[:2] != expected:
         height, width = (side * factor for side in image.shape[:2])
         raise ValueError(f"{name}: about {height} x {width} pixels found; the annotations say {size[0]} x {size[1]}")

@@ -4,7 +4,6 @@ A step composes matrices and touches pixels once: every image is decoded once an
 network's input. There is no large canvas in between, although the matrices go through one as in the publications.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -28,10 +27,7 @@ from utils.core.geometry import (
 )
 from utils.core.schema import KeypointSchema
 from utils.data.recipe import Augment, Movement, draw_movement
-from utils.data.sample import Limits, People, Pixels, Sample, joined, kept, sample_of
-
-Finish = Callable[[Sample, np.random.Generator], Sample]
-Size = tuple[int, int]
+from utils.data.sample import Limits, People, Pixels, Sample, Size, joined, kept, sample_of
 
 
 def augmented(

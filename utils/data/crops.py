@@ -20,9 +20,8 @@ from utils.core.geometry import (
 from utils.core.schema import KeypointSchema
 from utils.data.augment import coloured, draw_tables
 from utils.data.recipe import Augment
-from utils.data.sample import People, Pixels, Sample, sample_of
+from utils.data.sample import People, Pixels, Sample, Size, sample_of
 
-Size = tuple[int, int]
 Coding = Literal["published", "unbiased"]
 
 HALF_BODY_MARGIN = 1.5  # room around half a person, as in the HRNet code

@@ -13,11 +13,11 @@ from utils.core.geometry import Fit, Matrix, person_extent
 from utils.core.poses import Origin
 from utils.core.schema import KeypointSchema
 from utils.data.augment import augmented
-from utils.data.crops import Coding, Framing, Size, cropped, draw_crop, trimmed_box
+from utils.data.crops import Coding, Framing, cropped, draw_crop, trimmed_box
 from utils.data.image_sources import Damaged, Recent, Source
 from utils.data.recipe import Augment
 from utils.data.records import Records
-from utils.data.sample import People, Pixels, Sample, sample_of
+from utils.data.sample import People, Pixels, Sample, Size, sample_of
 
 Finish = Callable[[Sample, np.random.Generator], Sample]
 

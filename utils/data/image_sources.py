@@ -9,9 +9,10 @@ import numpy as np
 from utils.core import images
 from utils.core.geometry import Matrix, identity, scaling
 from utils.core.poses import Origin, untouched
+from utils.data.headers import is_cut_short
 from utils.data.image_cache import ImageCache
 from utils.data.records import Records
-from utils.data.sample import PERSON_FIELDS, People, Pixels
+from utils.data.sample import PERSON_FIELDS, People, Pixels, Size
 
 
 class Damaged(ValueError):
@@ -41,7 +42,7 @@ class Files:
     def at(self, epoch: int) -> "Files":
         return self
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         return self.records.size(index)
 
     def people(self, index: int) -> People:
@@ -60,7 +61,11 @@ class Files:
 
     def _decoded(self, index: int, scale: float) -> tuple[np.ndarray, Matrix]:
         path = self.records.path(index)
-        return images.decode_reduced(images.read_bytes(path), path, self.records.size(index), scale)
+        data = images.read_bytes(path)
+        # Nearly every whole JPEG ends with these two bytes; only of the others is it worth looking for the end.
+        if data[-2:].tobytes() != b"\xff\xd9" and is_cut_short(data.tobytes()):
+            raise ValueError(f"{path}: the end of the file is missing after {len(data)} bytes; fetch it again")
+        return images.decode_reduced(data, path, self.records.size(index), scale)
 
     def _cached(self, index: int, cache: ImageCache) -> tuple[np.ndarray, Matrix]:
         factor = cache.factor(index)
@@ -125,7 +130,7 @@ class Drawn:
                 self._recent.popitem(last=False)
         return self._recent[number]
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         return self._picture(index)[0].shape[:2]
 
     def people(self, index: int) -> People:
@@ -152,7 +157,7 @@ class Recent:
     def at(self, epoch: int) -> "Recent":
         return self
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         return self.source.size(index)
 
     def people(self, index: int) -> People:

@@ -10,6 +10,7 @@ from utils.core.config import into
 from utils.core.geometry import Matrix, chain, rotation, scaling, shearing, tilting, translation
 from utils.data.sample import Limits
 
+LARGEST_TILT = 0.8  # by which depth may shrink or grow; at 1 the canvas would reach the viewer
 Anchor = Literal["centre", "origin", "output"]
 
 
@@ -104,12 +105,21 @@ class Movement:
         }[self.about]
         return chain(
             translation(-before[0], -before[1]),
-            tilting(*self.tilt),
+            tilting(*self._bearable_tilt(before, canvas)),
             scaling(self.scale, self.scale),
             rotation(self.degrees),
             shearing(*self.shear),
             translation(after[0] + self.shift[0] * size[1], after[1] + self.shift[1] * size[0]),
         )
+
+    def _bearable_tilt(self, before: tuple[float, float], canvas: tuple[int, int]) -> tuple[float, float]:
+        """The tilt, less where it would carry a corner of the canvas behind the viewer."""
+        reach = sum(
+            abs(tilt) * max(middle, side - middle)
+            for tilt, middle, side in zip(self.tilt, before, canvas[::-1], strict=True)
+        )
+        share = min(1.0, LARGEST_TILT / reach) if reach else 1.0
+        return self.tilt[0] * share, self.tilt[1] * share
 
 
 def draw_movement(augment: Augment, rng: np.random.Generator) -> Movement:

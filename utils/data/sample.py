@@ -21,6 +21,7 @@ from utils.core.geometry import (
 from utils.core.poses import Origin
 from utils.core.schema import KeypointSchema
 
+Size = tuple[int, int]  # (height, width)
 Labels = TypeVar("Labels", bound="People")
 
 
@@ -51,7 +52,7 @@ class People:
             areas=self.areas * area_factors(centres, matrix).astype(np.float32),
         )
 
-    def cut_to(self: Labels, size: tuple[int, int]) -> Labels:
+    def cut_to(self: Labels, size: Size) -> Labels:
         """Boxes are cut to an image of (height, width); a keypoint outside becomes invisible and stays where it is."""
         return replace(
             self,
@@ -97,7 +98,7 @@ class Sample(People):
     origin: Origin
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         return self.image.shape[0], self.image.shape[1]
 
     def with_people(self, people: People) -> "Sample":
@@ -124,7 +125,7 @@ class Pixels(Protocol):
 
     def __len__(self) -> int: ...
 
-    def size(self, index: int) -> tuple[int, int]:
+    def size(self, index: int) -> Size:
         """(height, width) of the upright image."""
 
     def people(self, index: int) -> People:

@@ -8,8 +8,7 @@ import numpy as np
 
 from utils.data.dataset import Ticket
 from utils.data.records import Records
-
-Size = tuple[int, int]
+from utils.data.sample import Size
 
 
 def order(count: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Each speed claim in docs/benchmarks.md is printed by one of these commands."""
