@@ -1,4 +1,4 @@
-"""How fast 60,000 records are there, and what they cost every worker: python benchmarks/annotations.py"""
+"""How fast 60,000 records are there, and what they cost every worker: python -m benchmarks.annotations"""
 
 import argparse
 import json
@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import statistics
 import struct
-import sys
 import tempfile
 import time
 import zlib
@@ -14,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.core.config import write_yaml
 from utils.core.schema import KeypointSchema

@@ -94,3 +94,15 @@ def test_the_command_ends_with_its_status(tmp_path: Path):
 def test_reading_data_does_not_load_matplotlib():
     code = "import sys, utils.data.annotations, utils.data.check; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_sets_with_one_keypoint_or_none_are_checked_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+):
+    row = "0 0.5 0.5 0.2 0.4" + " 0.5 0.5 2" * count
+    txt_folder(tmp_path / "set", row)
+    keys = f"train: images/train\nclasses: [ball]\nkeypoints: [{', '.join(['middle'] * count)}]\n"
+    (tmp_path / "set/data.yaml").write_text(keys)
+    assert run(monkeypatch, tmp_path / "set", "--project", tmp_path / "runs") == 0
+    assert (tmp_path / "runs/set/train_statistics.png").exists()

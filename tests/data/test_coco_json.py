@@ -1,5 +1,6 @@
 """COCO and CrowdPose JSON: crowds, mask areas and people without keypoints are kept; mistakes are named."""
 
+import gzip
 import json
 import math
 from collections import Counter
@@ -135,6 +136,21 @@ def test_a_size_that_is_not_given_comes_from_the_image(tmp_path: Path):
     assert [problem.kind for problem in records.problems] == ["no image size"]
 
 
+def test_people_of_an_image_without_a_size_are_named_with_it_and_not_again(tmp_path: Path):
+    records = read(coco([annotation(), annotation(2)], [{"id": 1, "file_name": "a.png"}]), root=tmp_path)
+    assert [problem.kind for problem in records.problems] == ["no image size"]
+
+
+@pytest.mark.parametrize("box", [None, [0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]])
+def test_a_person_without_a_box_gets_one_on_request_or_is_named(box: Any):
+    wanted = Wanted(WANTED.classes, WANTED.keypoint_count, boxes_from_keypoints=True)
+    people = [annotation(1, bbox=box), annotation(2, bbox=box, keypoints=[0] * 9)]
+    records = read(coco(people), wanted)
+    # 20..30 by 25..30, and 15 % of 10 around it
+    assert records.boxes.tolist() == [[18.5, 23.5, 31.5, 31.5]]
+    assert [problem.kind for problem in records.problems] == ["empty box"]
+
+
 def test_categories_are_told_apart_by_name():
     categories = [{"id": 0, "name": "people"}, CATEGORY | {"id": 3}, CATEGORY | {"id": 8, "name": "horse"}]
     people = [annotation(1, category_id=8), annotation(2, category_id=3), annotation(3, category_id=0)]
@@ -194,6 +210,20 @@ def test_whatever_an_annotation_says_it_is_read_or_named(changes: dict[str, Any]
     assert records.person_count + len(records.problems) == 1
 
 
+image = st.dictionaries(st.sampled_from(["id", "file_name", "height", "width"]), json_values)
+
+
+@given(st.lists(image | json_values, max_size=4), st.lists(json_values, max_size=2))
+def test_whatever_the_images_and_categories_are_it_is_read_or_refused(rows: list[Any], categories: list[Any]):
+    values = coco([annotation()], rows, categories=[CATEGORY, *categories])
+    try:
+        records = read(values)
+    except ValueError as error:
+        assert "train.json: category" in str(error)
+        return
+    assert len(records) + len(records.problems) >= min(len(rows), 1)
+
+
 def test_real_coco_is_read_whole(shared: Path):
     """538 images whose list repeats an image once per annotation, as somebody's script left it."""
     records, values = real(shared, "coco_people/coco_val_subset_annotations.json.gz", "coco_kpts.yaml")
@@ -219,3 +249,39 @@ def test_real_crowdpose_is_read_whole(shared: Path):
     assert Counter(values["categories"][0]["keypoints"]) == Counter(KeypointSchema.read("crowdpose.yaml").names)
     sides = records.boxes[:, 2:] - records.boxes[:, :2]
     assert records.areas == pytest.approx(0.53 * sides.prod(1), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "folder", "keypoints"),
+    [
+        ("labels_edge_coco", "kp_labels/val2017/", "coco_kpts.yaml"),
+        ("labels_edge_coco_kplist", "kp_labels/val2017/", "coco_kpts.yaml"),
+        ("labels_edge_crowdpose", "kp_labels/", "crowdpose.yaml"),
+    ],
+)
+def test_persons_are_those_that_kapao_wrote_as_labels(shared: Path, fixture: str, folder: str, keypoints: str):
+    """Odd sizes, boxes that leave the image, crowds and people without keypoints, as the original wrote them down."""
+    schema = KeypointSchema.read(keypoints)
+    found = json.loads(gzip.decompress((shared / f"fixtures/kapao/public/{fixture}.json.gz").read_bytes()))
+    values = coco_json.check_layout(found["annotations"] | {"categories": [{"id": 1, "name": "person"}]}, PATH)
+    records = read(values, Wanted(("person",), schema.count))
+    compared = 0
+    for i in range(len(records)):
+        height, width = records.size(i)
+        text = found["files"].get(f"{folder}{Path(records.name(i)).stem}.txt", "")
+        # CrowdPose's train and test share a folder there, so that every line of an image comes twice.
+        lines = dict.fromkeys(line for line in text.splitlines() if line.startswith("0 "))
+        persons = records.persons(i)
+        assert len(persons) == len(lines)
+        for n, line in enumerate(lines):
+            row = np.array(line.split()[1:], float)
+            left, top, right, bottom = persons.boxes[n] / (width, height, width, height)
+            assert row[:4] == pytest.approx(
+                [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], abs=2e-6
+            )
+            points = row[4:].reshape(schema.count, 3)
+            assert persons.visibility[n].tolist() == points[:, 2].tolist()
+            inside = persons.keypoints[n].clip(0, (width, height)) / (width, height)
+            assert points[:, :2] == pytest.approx(inside, abs=2e-6)
+            compared += 1
+    assert compared > 10

@@ -110,6 +110,7 @@ def test_keypoints_are_counted_in_the_labels_where_the_yaml_has_none(tmp_path: P
         ("train: {images: a, anotations: b}\n" + KEYPOINTS, r"data\.yaml: train: no key 'anotations'"),
         ("train: {annotations: b}\n" + KEYPOINTS, r"data\.yaml: train: 'images' is missing"),
         ("train: []\n" + KEYPOINTS, r"data\.yaml: no split found"),
+        ("train: {images: [a, b], annotations: c}\n" + KEYPOINTS, r"2 image folders for one annotation file"),
         ("train: 5\n" + KEYPOINTS, r"data\.yaml: train: images: found 5"),
         ("train: images\nnames: [a, b]\nnc: 3\nkpt_shape: [1, 3]\n", r"nc is 3 but there are 2 names"),
         ("train: images\nnames: {1: a}\nkpt_shape: [1, 3]\n", r"names are numbered \[1\]; expected 0 to 0"),
@@ -132,3 +133,29 @@ def test_a_missing_folder_is_named(tmp_path: Path):
     data = DataSpec.read(write(tmp_path, "train: images\n" + KEYPOINTS))
     with pytest.raises(ValueError, match=r"images: no such folder"):
         data.records("train")
+
+
+def test_linked_folders_are_followed_and_circles_are_not(tmp_path: Path):
+    picture(tmp_path / "elsewhere/a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/train").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "images")
+    label(tmp_path / "labels/train/a.txt", "0 0.5 0.5 0.2 0.4 0.5 0.25 2")
+    data = DataSpec.read(write(tmp_path, "train: images\nnames: [person]\nkpt_shape: [1, 3]\n"))
+    records = data.records("train")
+    assert [records.name(i) for i in range(len(records))] == ["images/train/a.png"]
+
+
+def test_file_names_that_are_no_utf8_are_read_and_can_be_printed(tmp_path: Path):
+    good = picture(tmp_path / "images/a.png")
+    odd = tmp_path.joinpath("images", b"b\xff.png".decode("utf-8", "surrogateescape"))
+    try:
+        odd.write_bytes(good.read_bytes())
+    except OSError:
+        pytest.skip("this file system knows only UTF-8 names")
+    label(tmp_path / "labels" / (odd.stem + ".txt"), "0 0.5 0.5 0.2 0.4 0.5 0.25 2", "bad")
+    data = DataSpec.read(write(tmp_path, "train: images\nnames: [person]\nkpt_shape: [1, 3]\n"))
+    for _ in range(2):
+        records = data.records("train")
+        assert Path(records.path(1)) == odd
+        assert str(records.problems[0]).encode("utf-8")

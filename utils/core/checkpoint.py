@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import pickle
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 FORMAT = 1  # of the header
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, MemoryError, RuntimeError, ValueError, LookupError,
+    TypeError, AttributeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,9 @@ class Checkpoint:
 
 def save(path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
     """Write a checkpoint to keep. A digest over header and weights is stored with it."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({"format": FORMAT, **header}, ensure_ascii=False, sort_keys=True)
-    metadata = {"limber": text, "sha256": _digest(text, plain)}
+    plain = _apart(tensors)
+    text = json.dumps(dict(header), sort_keys=True)  # in ASCII: a file name may hold broken letters
+    metadata = {"limber": text, "format": str(FORMAT), "sha256": _digest(text, plain)}
     write_whole(path, lambda target: save_file(plain, target, metadata=metadata))
 
 
@@ -39,16 +46,18 @@ def load(path: str | Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({_first_line(error)})") from None
+    except (SafetensorError, ValueError, RuntimeError, MemoryError) as error:
         raise ValueError(f"{path}: cut off or damaged ({_first_line(error)}); use another copy") from None
     if "limber" not in metadata:
         raise ValueError(f"{path}: safetensors without Limber's header; give the model YAML with --cfg")
-    if metadata.get("sha256") != _digest(metadata["limber"], tensors):
+    intact = metadata.get("sha256") == _digest(metadata["limber"], tensors)
+    if not intact and metadata.get("format", str(FORMAT)) == str(FORMAT):
         raise ValueError(f"{path}: damaged, its content does not match the digest it carries; use another copy")
-    header = json.loads(metadata["limber"])
-    if header.get("format") != FORMAT:
-        raise ValueError(f"{path}: header format {header.get('format')} found; this version reads {FORMAT}")
-    return Checkpoint(tensors, header)
+    if metadata.get("format") != str(FORMAT):
+        raise ValueError(f"{path}: format {metadata.get('format')} found; this version of Limber reads {FORMAT}")
+    return Checkpoint(tensors, json.loads(metadata["limber"]))
 
 
 def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -59,9 +68,17 @@ def save_state(path: str | Path, state: Mapping[str, Any]) -> None:
 def load_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read what `save_state` wrote; only tensors and plain data are rebuilt."""
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        _check_sums(path)
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # torch's own words recommend to run it
+        raise ValueError(
+            f"{path}: refused, it asks for more than tensors and plain data (nothing of it was run)"
+        ) from None
+    except _BROKEN as error:
         raise ValueError(f"{path}: not a state that a run can resume from ({_first_line(error)})") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: not a state that a run can resume from (a {type(state).__name__}, not a dict)")
+    return state
 
 
 def is_safetensors(path: str | Path) -> bool:
@@ -82,6 +99,11 @@ def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
+    except (SafetensorError, RuntimeError) as error:  # "unexpected pos 704 vs 598" is how torch says it
+        Path(temporary).unlink(missing_ok=True)
+        raise OSError(
+            f"{path}: cannot be written ({_first_line(error)}); is the disk full? The file before it is untouched"
+        ) from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -96,6 +118,26 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each tensor with memory of its own, as safetensors wants it: tied weights are stored twice."""
+    found: dict[str, torch.Tensor] = {}
+    memories = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if memory in memories else tensor
+        memories.add(memory)
+    return found
+
+
+def _check_sums(path: str | Path) -> None:
+    """Every entry of the archive against its checksum, which torch writes but does not read."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} does not match its checksum")
 
 
 def _digest(text: str, tensors: Mapping[str, torch.Tensor]) -> str:

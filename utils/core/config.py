@@ -1,6 +1,8 @@
 """YAML in, dataclasses out: strict about keys and types, helpful about mistakes; finds files by bare name."""
 
+import contextlib
 import difflib
+import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,23 +20,31 @@ Settings = TypeVar("Settings")
 
 def find(name: str | Path) -> Path:
     """The file a user means: the path as typed, or a bare name in one of the repository's own folders."""
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = Path(name)
+    with contextlib.suppress(RuntimeError):  # '~' of somebody who is not known here
+        path = path.expanduser()
+    if _is_file(path):
         return path
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder; expected a file")
     for home in HOMES if not path.is_absolute() else ():
         for candidate in (home / path, home / f"{path}.yaml"):
-            if candidate.is_file():
+            if _is_file(candidate):
                 return candidate
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for a name that is too long)
+        raise ValueError(f"{path}: is a folder; expected a file")
     known = [file.name for home in HOMES for file in home.glob("*") if file.suffix in (path.suffix, ".yaml")]
     looked = ", ".join(str(home.relative_to(ROOT)) for home in HOMES[:-1])
     raise ValueError(f"{name}: no such file here or in {looked}{did_you_mean(path.name, known)}")
 
 
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for a name that is too long)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?' when something known is near, else nothing."""
-    near = difflib.get_close_matches(str(word), list(dict.fromkeys(known)), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(
+        str(word), list(dict.fromkeys(known)), n=1, cutoff=0.5 if len(str(word)) < 4 else 0.6
+    )
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
@@ -44,6 +54,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file ({error.reason} at byte {error.start})") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         values = yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
@@ -89,7 +101,8 @@ def as_type(value: Any, wanted: Any, where: str) -> Any:
         return _as_union(value, arguments, where)
     if origin is typing.Literal:
         if value not in arguments:
-            raise ValueError(f"{where}: found {value!r}; expected {' or '.join(map(str, arguments))}")
+            meant = did_you_mean(value, map(str, arguments))
+            raise ValueError(f"{where}: found {value!r}; expected {_type_name(wanted)}{meant}")
         return value
     if is_dataclass(wanted):
         return value if isinstance(value, wanted) else into(wanted, value, where)
@@ -97,17 +110,16 @@ def as_type(value: Any, wanted: Any, where: str) -> Any:
         return _as_tuple(value, arguments, where)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: as_type(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
-    return _as_scalar(value, origin or wanted, where)
+    return _as_scalar(value, wanted, where)
 
 
 def _as_scalar(value: Any, wanted: Any, where: str) -> Any:
     if wanted is float and isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-3 as a word; people mean the number
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-3 as a word; people mean the number
             return float(value)
-        except ValueError:
-            pass
     if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):  # a whole number beyond all fractions
+            return float(value)
     if wanted is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if wanted in (str, bool) and isinstance(value, wanted):
@@ -145,6 +157,8 @@ _NAMES = {float: "a number", int: "a whole number", str: "a word", bool: "true o
 def _type_name(wanted: Any) -> str:
     if typing.get_origin(wanted) is tuple:
         return "a list"
+    if typing.get_origin(wanted) is typing.Literal:
+        return " or ".join(map(str, typing.get_args(wanted)))
     if typing.get_origin(wanted) in (dict, Mapping) or is_dataclass(wanted):
         return "'key: value' lines"
     if typing.get_origin(wanted) in (typing.Union, types.UnionType):
@@ -159,9 +173,18 @@ def _kind(value: Any) -> str:
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader that refuses a key written twice, where YAML would silently keep the last."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):  # PyYAML's own, for a 13th month or a '!!bool perhaps'
+            problem = f"'{str(node.value)[:40]}' is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # '<<' is no key
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (str, int, float)) and key in seen:
                 raise yaml.constructor.ConstructorError(

@@ -62,6 +62,8 @@ class ModelSpec:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], where: str) -> "ModelSpec":
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{where}: expected 'key: value' lines, found {values!r}")
         values = dict(values)
         if not isinstance(values.get("schema"), Mapping):
             raise ValueError(f"{where}: 'schema' is missing; expected the keypoints")
@@ -92,7 +94,7 @@ def _read_row(row: Any, where: str) -> Row:
     source = tuple(source) if isinstance(source, (list, tuple)) else (source,)
     if not source or not all(isinstance(index, int) and not isinstance(index, bool) for index in source):
         raise ValueError(f"{where}: from: found {row[0]!r}; expected row numbers")
-    if not isinstance(repeats, int) or repeats < 1:
+    if type(repeats) is not int or repeats < 1:
         raise ValueError(f"{where}: repeats: found {repeats!r}; expected 1 or more")
     if not isinstance(arguments, (list, tuple)):
         raise ValueError(f"{where}: arguments: found {arguments!r}; expected a list")

@@ -1,6 +1,7 @@
 """Which device a command runs on, and how several processes of one run find and hear each other."""
 
 import os
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,8 @@ def local_rank() -> int:
 
 
 def world_size() -> int:
-    return _number("WORLD_SIZE", "SLURM_NTASKS", default=1)
+    """How many processes share this run: started by torchrun or by srun, not merely inside a slurm allocation."""
+    return _number("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", default=1)
 
 
 def _number(*names: str, default: int = 0) -> int:
@@ -34,7 +36,10 @@ def choose_device(wanted: str = "") -> torch.device:
     """The device for `--device`: '' the best there is, 'cpu', 'mps', a GPU number, or several as in '0,1'."""
     wanted = wanted.strip().lower().removeprefix("cuda:")
     if wanted == "":
-        return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        # Slurm may show each process its own GPU only.
+        return torch.device("cuda", local_rank() % torch.cuda.device_count())
     if wanted == "cpu":
         return torch.device("cpu")
     if wanted == "mps":
@@ -46,7 +51,7 @@ def choose_device(wanted: str = "") -> torch.device:
 
 def _choose_gpu(wanted: str) -> torch.device:
     names = "0" if wanted == "cuda" else wanted
-    if not all(name.strip().isdigit() for name in names.split(",")):
+    if not all(name.strip().isdecimal() for name in names.split(",")):
         raise ValueError(f"--device {wanted}: expected cpu, mps, a GPU number such as 0, or several as in 0,1")
     gpus = [int(name) for name in names.split(",")]
     there = torch.cuda.device_count()
@@ -65,8 +70,18 @@ def join_processes(device: torch.device, patience: timedelta = timedelta(minutes
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    if "MASTER_ADDR" not in os.environ:
+        _meet_on_slurm()
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, rank=rank(), world_size=world_size(), timeout=patience)
+
+
+def _meet_on_slurm() -> None:
+    """The meeting point that torchrun announces and srun does not: the first machine of the step, a port by job."""
+    machines = os.environ.get("SLURM_STEP_NODELIST", "localhost")
+    first = re.match(r"([^\[,]+)(?:\[(\d+))?", machines)  # gpu[03-07,12] begins with gpu03
+    os.environ["MASTER_ADDR"] = "".join(part or "" for part in first.groups()) if first else "localhost"
+    os.environ.setdefault("MASTER_PORT", str(20_000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 20_000))
 
 
 def leave_processes() -> None:

@@ -38,7 +38,10 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [flag for action in self._actions for flag in action.option_strings]
-            self.error(f"{unknown[0]}: no such flag{did_you_mean(unknown[0], known)}")
+            flag = unknown[0].partition("=")[0] if unknown[0].startswith("--") else unknown[0]
+            longer = [name for name in known if len(flag) > 2 and name.startswith(flag)]
+            meant = f"; did you mean '{longer[0]}'?" if longer else did_you_mean(flag, known)
+            self.error(f"{flag}: no such flag{meant}")
         for flag in NO_EFFECT:
             vars(found).pop(flag.lstrip("-").replace("-", "_"), None)
         return found
@@ -123,13 +126,17 @@ def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Run a command: its status is the process's, and what a user got wrong is one line and status 2."""
+    """Run a command: what a user got wrong is one line and status 2, what the machine refuses one line and status 1."""
     start_logging()
     try:
         status = main()
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        lines = (line.strip() for line in str(error).splitlines())
+        print("error:", " ".join(line for line in lines if line), file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

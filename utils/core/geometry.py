@@ -88,8 +88,8 @@ def magnification(matrix: Matrix) -> float:
 
 def is_scale_and_shift(matrix: Matrix) -> bool:
     """True when the axes stay axes and nothing is mirrored: a resize and a border can do it."""
-    (x, slant, _), (rise, y, _), (tilt_x, tilt_y, _) = matrix.tolist()
-    return max(abs(slant), abs(rise), abs(tilt_x), abs(tilt_y)) < 1e-9 and x > 0 and y > 0
+    (x, slant, _), (rise, y, _), (tilt_x, tilt_y, depth) = matrix.tolist()
+    return max(abs(slant), abs(rise), abs(tilt_x), abs(tilt_y)) < 1e-9 and x > 0 and y > 0 and depth == 1
 
 
 def is_affine(matrix: Matrix) -> bool:
@@ -170,6 +170,8 @@ def unbiased_person_crop(centre: np.ndarray, extent: np.ndarray, size: tuple[int
 
 def move_points(points: Array, matrix: Matrix) -> Array:
     """Points (..., 2) under a matrix."""
+    if isinstance(points, torch.Tensor) and not points.is_floating_point():
+        points = points.float()  # a half pixel has no place in whole numbers
     m = _like(matrix, points)
     moved = points @ m[:2, :2].T + m[:2, 2]  # (..., 2)
     if is_affine(matrix):

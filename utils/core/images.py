@@ -31,6 +31,7 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+LARGEST_COPY = 16  # times as many pixels as are wanted: more are not made only to be cut off
 
 
 def read(path: str | Path) -> np.ndarray:
@@ -101,7 +102,10 @@ def write(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
     """Write an RGB image; the suffix decides the format."""
     suffix = Path(path).suffix or ".jpg"
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
-    done, data = cv2.imencode(suffix, image[..., ::-1], settings)
+    try:
+        done, data = cv2.imencode(suffix, image[..., ::-1], settings)
+    except cv2.error:  # no encoder for this suffix
+        done = False
     if not done:
         raise ValueError(f"{path}: cannot write an image as '{suffix}'")
     data.tofile(path)
@@ -227,6 +231,8 @@ def _whole_pixels(
     (left, top), (width, height) = corner.round().astype(int), extent.round().astype(int)
     if width < 1 or height < 1:
         return None
+    if width * height > max(image.shape[0] * image.shape[1], LARGEST_COPY * size[0] * size[1]):
+        return None  # a small part, much enlarged: do not enlarge all of the image for it
     canvas = blank(size, fill)
     bottom, right = min(top + height, size[0]), min(left + width, size[1])
     if bottom > max(top, 0) and right > max(left, 0):

@@ -125,8 +125,8 @@ class Poses:
 
     def __getitem__(self, chosen: Any) -> "Poses":
         """Some of the people: a slice, a mask or a list of indices; `poses[0]` keeps its first dimension too."""
-        if isinstance(chosen, int):
-            chosen = [chosen]
+        if not isinstance(chosen, slice) and np.ndim(chosen) == 0:  # also what argmax returns
+            chosen = [int(chosen)]
         return self._each(lambda values: values[chosen])
 
     def _each(self, change: Any) -> "Poses":
@@ -151,12 +151,19 @@ class Poses:
         COCO counts from pixel centres, its annotations and its evaluation are continuous: nothing is shifted.
         """
         poses = self.numpy()
+        named = category_ids is not None and len(category_ids) > 0
         flat = np.concatenate((poses.keypoints, poses.keypoint_scores[..., None]), -1)  # (N, K, 3)
-        rows = zip(poses.scores, poses.classes, xyxy_to_xywh(poses.boxes), flat.reshape(len(self), -1), strict=True)
+        rows = zip(
+            poses.scores,
+            poses.classes,
+            xyxy_to_xywh(poses.boxes),
+            flat.reshape(len(self), 3 * flat.shape[1]),
+            strict=True,
+        )
         return [
             {
                 "image_id": image_id,
-                "category_id": int(category_ids[int(kind)] if category_ids else kind + 1),
+                "category_id": int(category_ids[int(kind)] if named else kind + 1),
                 "bbox": [round(float(value), 3) for value in box],
                 "keypoints": [round(float(value), 3) for value in points],
                 "score": round(float(score), 5),

@@ -1,5 +1,6 @@
 """KeypointSchema: what the keypoints are called, which mirror which, how exact each is, and how they are joined."""
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -63,9 +64,7 @@ class KeypointSchema:
         """The schema in a data YAML (ours or Ultralytics') or in a COCO JSON."""
         path = find(source)
         if path.suffix == ".json":
-            import json
-
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = _read_json(path)
         else:
             values = read_yaml(path)
         return cls.from_values(values, str(source))
@@ -74,11 +73,13 @@ class KeypointSchema:
     def from_values(cls, values: Mapping[str, Any], where: str) -> "KeypointSchema":
         """Any of the forms that users have: ours, Ultralytics' keys, a COCO category or a file that holds one."""
         try:
+            if not isinstance(values, Mapping):
+                values = {}
             if "categories" in values:
-                values = _keypoint_category(values["categories"])
+                values = _keypoint_category(_as_list(values["categories"], "categories"))
             if "kpt_shape" in values:
                 return _from_ultralytics(values, where)
-            if not isinstance(values.get("keypoints"), Sequence) or isinstance(values["keypoints"], str):
+            if not _is_list(values.get("keypoints")):
                 raise ValueError("no 'keypoints' list, no 'kpt_shape' and no category with keypoints found")
             return _from_named(values, where)
         except ValueError as error:
@@ -135,14 +136,19 @@ def _from_named(values: Mapping[str, Any], where: str) -> KeypointSchema:
     if any(sigma is None for sigma in sigmas) and any(sigma is not None for sigma in sigmas):
         without = names[sigmas.index(None)]
         raise ValueError(f"keypoint '{without}' has no 'sigma' while others have; give every keypoint one, or none")
+    groups = values.get("groups") or {}
+    if not isinstance(groups, Mapping):
+        raise ValueError(f"groups: found {groups!r}; expected {{name: [keypoints]}}")
     return KeypointSchema(
         names=names,
         swap=_swap(names, given, where),
-        sigmas=_sigmas(values.get("sigmas", sigmas), names, where),
+        sigmas=_sigmas(sigmas if values.get("sigmas") is None else values["sigmas"], names, where),
         skeleton=_skeleton(values.get("skeleton") or (), names, first=1),
         groups={
-            group: tuple(_index(member, names, f"groups.{group}: keypoint") for member in members)
-            for group, members in (values.get("groups") or {}).items()
+            group: tuple(
+                _index(member, names, f"groups.{group}: keypoint") for member in _as_list(members, f"groups.{group}")
+            )
+            for group, members in groups.items()
         },
     )
 
@@ -150,17 +156,17 @@ def _from_named(values: Mapping[str, Any], where: str) -> KeypointSchema:
 def _from_ultralytics(values: Mapping[str, Any], where: str) -> KeypointSchema:
     """Ultralytics' data keys: kpt_shape, flip_idx, kpt_names, kpt_oks_sigmas; indices count from 0 there."""
     shape = values["kpt_shape"]
-    if not (isinstance(shape, Sequence) and len(shape) == 2 and isinstance(shape[0], int) and shape[0] > 0):
+    if not (_is_list(shape) and len(shape) == 2 and type(shape[0]) is int and shape[0] > 0):
         raise ValueError(f"kpt_shape: found {shape}; expected [number of keypoints, 2 or 3]")
     count = shape[0]
     names = values.get("kpt_names") or [f"keypoint_{i}" for i in range(count)]
     if isinstance(names, Mapping):  # one list per class; they share one skeleton here
         names = next(iter(names.values()))
-    if len(names) != count:
+    if len(_as_list(names, "kpt_names")) != count:
         raise ValueError(f"kpt_shape says {count} keypoints but kpt_names has {len(names)}")
     names = tuple(str(name) for name in names)
     flips = values.get("flip_idx")
-    if flips is not None and len(flips) != count:
+    if flips is not None and len(_as_list(flips, "flip_idx")) != count:
         raise ValueError(f"kpt_shape says {count} keypoints but flip_idx has {len(flips)}")
     return KeypointSchema(
         names=names,
@@ -172,7 +178,7 @@ def _from_ultralytics(values: Mapping[str, Any], where: str) -> KeypointSchema:
 
 def _keypoint_category(categories: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     for category in categories:
-        if category.get("keypoints"):
+        if isinstance(category, Mapping) and category.get("keypoints"):
             return category
     raise ValueError("none of the categories lists keypoints")
 
@@ -196,6 +202,8 @@ def _sigmas(given: Any, names: tuple[str, ...], where: str) -> tuple[float, ...]
     """One sigma per keypoint: a list, one number for all, those of a known set with the same names, or the default."""
     if isinstance(given, (int, float)) and not isinstance(given, bool):
         given = [given] * len(names)
+    if given is not None and not _is_list(given):
+        raise ValueError(f"sigmas: found {given!r}; expected numbers")
     if given is not None and None not in given:
         if len(given) != len(names):
             raise ValueError(f"{len(names)} keypoints but {len(given)} sigmas; give every keypoint a 'sigma'")
@@ -223,10 +231,10 @@ def _known_sigmas(names: tuple[str, ...]) -> tuple[str, tuple[float, ...]] | Non
 def _skeleton(bones: Sequence[Any], names: tuple[str, ...], first: int) -> tuple[tuple[int, int], ...]:
     """Bones as pairs of names, or of indices that count from `first`."""
     pairs = []
-    for bone in bones:
-        if not isinstance(bone, Sequence) or isinstance(bone, str) or len(bone) != 2:
+    for bone in _as_list(bones, "skeleton"):
+        if not _is_list(bone) or len(bone) != 2:
             raise ValueError(f"skeleton: found {bone}; expected pairs of keypoints")
-        ends = [end - first if isinstance(end, int) else _index(end, names, "skeleton: keypoint") for end in bone]
+        ends = [end - first if type(end) is int else _index(end, names, "skeleton: keypoint") for end in bone]
         if not all(0 <= end < len(names) for end in ends):
             raise ValueError(f"skeleton: bone {list(bone)} found; indices go from {first} to {len(names) - 1 + first}")
         pairs.append((ends[0], ends[1]))
@@ -239,3 +247,20 @@ def _index(name: str | int, names: tuple[str, ...], what: str) -> int:
     if name not in names:
         raise ValueError(f"{what} '{name}' is not one of {', '.join(names)}")
     return names.index(name)
+
+
+def _is_list(values: Any) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str)
+
+
+def _as_list(values: Any, what: str) -> Sequence[Any]:
+    if not _is_list(values):
+        raise ValueError(f"{what}: found {values!r}; expected a list")
+    return values
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not text
+        raise ValueError(f"{path}: not valid JSON: {error}") from None

@@ -73,5 +73,7 @@ def read_views(scales: Sequence[float], flips: Sequence[int]) -> tuple[View, ...
     for scale in scales:
         if not 0.1 <= scale <= 4:
             raise ValueError(f"--scales: found {scale:g}; expected 0.1 to 4")
+    if not scales:
+        raise ValueError("--scales: found nothing; expected at least one")
     codes = flips or [-1] * len(scales)
     return tuple(View(float(scale), FLIP_CODES[code]) for scale, code in zip(scales, codes, strict=True))

@@ -159,7 +159,7 @@ def _statistics(records: Records, schema: KeypointSchema) -> "Figure":
     from matplotlib.figure import Figure
 
     rows = -(-schema.count // BOX_COLUMNS)
-    figure = Figure(figsize=(17, 10 + 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(16, 10 + 3.2 * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
     above, below = figure.subfigures(2, 1, height_ratios=(10, 3.2 * rows)) if rows else (figure, None)
     frame, boxes, visibility, numbers = above.subplots(2, 2).ravel()

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,8 @@ from utils.data.boxes import box_around
 from utils.data.headers import upright_size
 from utils.data.records import Packer, Problem, Records, Wanted
 
+LARGEST = 1e9  # of any coordinate or area, in pixels; more is a mistake
+LONGEST_QUOTE = 60  # characters of a user's file in a message
 LONGEST_CATEGORIES = 1 << 20  # bytes; a category takes about a thousand
 
 
@@ -124,6 +125,7 @@ class _Reader:
         self.kinds, self.categories = kinds, categories
         self.images: dict[int, tuple[str, tuple[int, int]]] = {}
         self.persons: dict[int, list[dict[str, Any]]] = {}
+        self.without_size: set[int] = set()  # images that were named once; their persons need not be
         self.used_ids: set[int] = set()
         self.left_out: Counter[Any] = Counter()
         self.problems: list[Problem] = []
@@ -160,12 +162,15 @@ class _Reader:
             return upright_size(self.root / row["file_name"])
         except ValueError as error:
             self.problem("no image size", where, f"height and width {size}, and {error}", "height and width in pixels")
+            self.without_size.add(row["id"])
             return None
 
     def take_annotation(self, row: Any) -> None:
         where = f"annotation {row.get('id')}" if isinstance(row, Mapping) else "annotations"
         if not isinstance(row, Mapping) or not is_whole(row.get("id")):
             self.problem("wrong annotation", where, f"found {short(row)}", "an object with a whole number as id")
+        elif is_whole(row.get("image_id")) and row["image_id"] in self.without_size:
+            return
         elif not is_whole(row.get("image_id")) or row["image_id"] not in self.images:
             self.problem(
                 "unknown image", where, f"image_id {short(row.get('image_id'))}", "the id of one of the images"
@@ -179,7 +184,7 @@ class _Reader:
                 return
             self.used_ids.add(row["id"])
             area = row.get("area")
-            usable = isinstance(area, (int, float)) and 0 < area < math.inf
+            usable = isinstance(area, (int, float)) and 0 < area < LARGEST
             self.persons[row["image_id"]].append(
                 {
                     "box": box,
@@ -200,9 +205,8 @@ class _Reader:
 
     def _box(self, row: Mapping[str, Any], where: str) -> np.ndarray | None:
         values = row.get("bbox")
-        if values is None and self.wanted.boxes_from_keypoints:
-            points = self._points(row, where)
-            return None if points is None else box_around(points, self.images[row["image_id"]][1])
+        if self.wanted.boxes_from_keypoints and values in (None, [0, 0, 0, 0]):
+            return self._box_around(row, where)
         box = numbers(values)
         if box is None or box.shape != (4,):
             self.problem("wrong box", where, f"bbox {short(values)}", "left, top, width and height in pixels")
@@ -211,6 +215,14 @@ class _Reader:
         else:
             return xywh_to_xyxy(box)
         return None
+
+    def _box_around(self, row: Mapping[str, Any], where: str) -> np.ndarray | None:
+        points = self._points(row, where)
+        box = None if points is None else box_around(points, self.images[row["image_id"]][1])
+        if points is not None and box is None:
+            found = "no box, and no labelled keypoints to make one from"
+            self.problem("empty box", where, found, "at least two labelled keypoints")
+        return box
 
     def _points(self, row: Mapping[str, Any], where: str) -> np.ndarray | None:
         """Keypoints (K, 3); an annotation with a box only is a person of whom no keypoint is labelled."""
@@ -251,12 +263,12 @@ def _is_size(size: tuple[Any, Any]) -> bool:
 def numbers(values: Any) -> np.ndarray | None:
     """A flat list as finite numbers, or nothing."""
     try:
-        numbers = np.array(values, np.float64)
+        found = np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):  # words, holes or a ragged list: the caller says which record
         return None
-    return numbers if numbers.ndim == 1 and (np.abs(numbers) < 1e9).all() else None
+    return found if found.ndim == 1 and (np.abs(found) < LARGEST).all() else None
 
 
 def short(value: Any) -> str:
     text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from utils.core.geometry import xyxy_to_xywh
+from utils.core.geometry import xywh_to_xyxy, xyxy_to_xywh
 from utils.core.poses import person_areas
 from utils.core.schema import KeypointSchema
 from utils.data import coco_json
 from utils.data.records import Records
 
-DECIMALS = 4  # of a pixel; float32 holds no more at the far end of a photograph
+RESOLUTION = 1e-4  # px; what float32 leaves of a coordinate at the far end of a photograph
 
 
 def from_json(path: Path) -> dict[str, Any]:
@@ -20,9 +20,9 @@ def from_json(path: Path) -> dict[str, Any]:
     values = coco_json.check_layout(coco_json.read_json(path), path)
     for annotation in values["annotations"]:
         annotation.setdefault("iscrowd", 0)
-        if "area" not in annotation and "bbox" in annotation:
-            left, top, width, height = annotation["bbox"]
-            annotation["area"] = float(person_areas(np.array([left, top, left + width, top + height], np.float64)))
+        box = coco_json.numbers(annotation.get("bbox"))
+        if "area" not in annotation and box is not None and box.shape == (4,):
+            annotation["area"] = float(person_areas(xywh_to_xyxy(box)))
     return values
 
 
@@ -42,21 +42,27 @@ def _annotations(records: Records, i: int, image_id: int) -> list[dict[str, Any]
     persons = records.persons(i)
     labelled = persons.visibility > 0  # (N, K)
     points = np.where(labelled[..., None], persons.keypoints, 0).astype(np.float64)  # (N, K, 2)
-    flat = np.concatenate((points, persons.visibility[..., None]), -1).round(DECIMALS)  # (N, K, 3)
-    boxes = xyxy_to_xywh(persons.boxes.astype(np.float64)).round(DECIMALS)  # (N, 4)
+    flat = np.concatenate((points, persons.visibility[..., None]), -1)  # (N, K, 3)
+    boxes = _tidy(xyxy_to_xywh(persons.boxes.astype(np.float64)))  # (N, 4)
     return [
         {
             "id": int(persons.ids[n]),
             "image_id": image_id,
             "category_id": int(persons.classes[n]) + 1,
             "bbox": boxes[n].tolist(),
-            "area": round(float(persons.areas[n]), DECIMALS),
+            "area": round(float(persons.areas[n]), 4),
             "iscrowd": int(persons.crowd[n]),
             "num_keypoints": int(labelled[n].sum()),
-            "keypoints": [_plain(value) for value in flat[n].ravel()],
+            "keypoints": [_plain(value) for value in _tidy(flat[n]).ravel()],
         }
         for n in range(len(persons))
     ]
+
+
+def _tidy(values: np.ndarray) -> np.ndarray:
+    """Two decimals where that is what float32 was made from, as in COCO's files; else all that it holds."""
+    short = values.round(2)
+    return np.where(np.abs(values - short) < RESOLUTION, short, values.round(5))
 
 
 def _plain(value: float) -> int | float:

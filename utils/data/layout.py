@@ -88,6 +88,10 @@ def _split(value: Any, root: Path, where: str) -> Split:
     images = (keys.images,) if isinstance(keys.images, str) else keys.images
     if not images:
         raise ValueError(f"{where}: no images given; expected a folder or a list file")
+    if keys.annotations and len(images) > 1:
+        raise ValueError(
+            f"{where}: {len(images)} image folders for one annotation file; expected the folder they share"
+        )
     others = [None if name is None else _place(root, name) for name in (keys.annotations, keys.detections)]
     return Split(tuple(_place(root, name) for name in images), *others)
 

@@ -21,9 +21,11 @@ def image_names(places: Sequence[Path], root: Path) -> list[str]:
 
 
 def _in_folder(folder: Path, root: Path) -> list[str]:
-    names = []
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
+    names, seen = [], set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(parent))
+        # A link may lead back to where we came from.
+        folders[:] = sorted(name for name in folders if os.path.realpath(join(parent, name)) not in seen)
         start = below(parent, str(root)) + "/"
         names += [start.removeprefix("./") + name for name in sorted(files) if is_image(name)]
     return names
@@ -63,5 +65,5 @@ def join(folder: str, name: str) -> str:
 
 def below(path: str, root: str) -> str:
     """The path below the root, else as it is; with forward slashes."""
-    path = os.path.normpath(path).replace(os.sep, "/")
+    path, root = os.path.normpath(path).replace(os.sep, "/"), root.replace(os.sep, "/")
     return "." if path == root else path.removeprefix(root.rstrip("/") + "/")

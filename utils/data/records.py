@@ -24,7 +24,8 @@ class Problem:
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.found}; expected {self.expected}"
+        text = f"{self.where}: {self.found}; expected {self.expected}"
+        return text.encode("utf-8", "backslashreplace").decode()  # file names need not be UTF-8, what is printed must
 
 
 class Digest(Protocol):
