@@ -121,10 +121,15 @@ class _Tool:
         raise NotImplementedError
 
 
-def _tool(name: str) -> type[_Tool]:
+def check_tool(name: str) -> Tool:
+    """The name of a tool, or the reason why it is none."""
     if name not in TOOLS:
         raise ValueError(f"evaluator '{name}' found; expected {' or '.join(TOOLS)}{did_you_mean(name, TOOLS)}")
-    return _Hotcoco if name == "fast" and _hotcoco_is_there() else _Pycocotools
+    return name
+
+
+def _tool(name: str) -> type[_Tool]:
+    return _Hotcoco if check_tool(name) == "fast" and _hotcoco_is_there() else _Pycocotools
 
 
 @cache

@@ -93,10 +93,11 @@ def diagnosis_table(diagnosis: Diagnosis) -> str:
     """One line per keypoint with the share of every kind, then what each kind costs."""
     names = diagnosis.matching.pairs.ground_truth.schema.names
     width = max([len("all keypoints"), *map(len, names)])
-    everything = diagnosis.counts.sum(0) / max(diagnosis.counts.sum(), 1)
     lines = [f"{'keypoint':<{width}}" + "".join(f"{kind:>11}" for kind in KINDS)]
-    for name, shares in zip((*names, "all keypoints"), (*diagnosis.shares, everything), strict=True):
-        lines.append(f"{name:<{width}}" + "".join(f"{100 * share:>10.1f}%" for share in shares))
+    for name, counts in zip((*names, "all keypoints"), (*diagnosis.counts, diagnosis.counts.sum(0)), strict=True):
+        total = counts.sum()
+        shares = (f"{100 * count / total:>10.1f}%" if total else f"{'-':>11}" for count in counts)
+        lines.append(f"{name:<{width}}{''.join(shares)}")
     lines.append(f"poses meant for nobody: {diagnosis.false_positives}; persons not met: {diagnosis.false_negatives}")
     costs = ", ".join(f"{kind} {100 * gain:+.1f}" for kind, gain in diagnosis.gains.items())
     return "\n".join([*lines, f"AP if it were right: {costs}"])

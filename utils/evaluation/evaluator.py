@@ -112,6 +112,15 @@ class Evaluator:
         results = Results.of(everything, self.category_ids, self.ground_truth.schema.count)
         return results if self.rivals is None else results.without_rivals(self.ground_truth.schema.sigmas, self.rivals)
 
+    def pace(self, predict: Predict, network: nn.Module | None = None) -> Seconds:
+        """How long everything takes when nothing is evaluated, after a first batch that does not count."""
+        for batch in self.batches:
+            predict(batch)
+            break
+        watch = Stopwatch(network)
+        self.look(predict, watch)
+        return watch.seconds
+
     def judge(self, results: Results, watch: Stopwatch | None = None) -> Evaluation:
         """What results are worth: these of a model, or those of a file."""
         watch, truth = watch or Stopwatch(), self.ground_truth

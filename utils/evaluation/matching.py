@@ -11,7 +11,7 @@ from utils.evaluation.ground_truth import GroundTruth
 from utils.evaluation.results import Results
 
 NOBODY = -1
-CHUNK = 1 << 17  # pairs at a time, so that a crowded split fits in memory
+CHUNK = 1 << 16  # pairs at a time, so that a crowded split fits in memory
 
 
 @dataclass(frozen=True)

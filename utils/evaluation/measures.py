@@ -100,16 +100,20 @@ def keypoint_table(measures: KeypointMeasures) -> str:
     width = max([len("keypoint"), *map(len, measures.names)])
     lines = [f"{'keypoint':<{width}}  labelled  found     OKS     PCK"]
     for i, name in enumerate(measures.names):
-        numbers = f"{measures.labelled[i]:>8}  {measures.found[i]:>5}  {measures.oks[i]:>6.3f}  {measures.pck[i]:>6.3f}"
-        lines.append(f"{name:<{width}}  {numbers}")
+        counts = f"{measures.labelled[i]:>8}  {measures.found[i]:>5}"
+        lines.append(f"{name:<{width}}  {counts}  {_share(measures.oks[i])}  {_share(measures.pck[i])}")
     return "\n".join(lines)
 
 
 def group_table(title: str, groups: Sequence[Group]) -> str:
     """One line per group."""
     width = max(len(title), *(len(group.name) for group in groups))
-    lines = [f"{title:<{width}}  people  found  recall     OKS"]
+    lines = [f"{title:<{width}}  people   found  recall     OKS"]
     for group in groups:
-        numbers = f"{group.people:>6}  {group.found:>5.3f}  {group.recall:>6.3f}  {group.oks:>6.3f}"
-        lines.append(f"{group.name:<{width}}  {numbers}")
+        numbers = "  ".join(_share(value) for value in (group.found, group.recall, group.oks))
+        lines.append(f"{group.name:<{width}}  {group.people:>6}  {numbers}")
     return "\n".join(lines)
+
+
+def _share(value: float) -> str:
+    return f"{'-':>6}" if np.isnan(value) else f"{value:>6.3f}"

@@ -23,13 +23,15 @@ class Seconds:
     evaluation: float
 
     @property
+    def milliseconds(self) -> float:
+        """Per image, from the network's input to people in original pixels."""
+        return 1000 * (self.network + self.selection) / max(self.images, 1)
+
+    @property
     def line(self) -> str:
-        """Milliseconds per image, the whole of it, and images per second without the evaluation."""
         parts = {"loading": self.loading, "network": self.network, "selection": self.selection}
-        each = 1000 / max(self.images, 1)
-        listed = ", ".join(f"{name} {each * seconds:.1f}" for name, seconds in parts.items())
-        rate = self.images / max(sum(parts.values()), 1e-9)
-        return f"ms per image: {listed}; {rate:.1f} images/s; evaluation {self.evaluation:.2f} s"
+        listed = ", ".join(f"{name} {1000 * part / max(self.images, 1):.1f}" for name, part in parts.items())
+        return f"ms per image: {listed} ({self.images} images); evaluation {self.evaluation:.2f} s"
 
 
 class Stopwatch:
