@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
     from utils.evaluation.evaluator import Evaluator
     from utils.inference.predictor import OneStage
 
+Size = tuple[int, int]  # (height, width)
+TASKS = ("train", "val", "test", "speed", "study")
 THOROUGH = {"conf": 0.001, "iou": 0.65}  # as published AP is counted: doubtful people cost little and win recall
 QUICK = {"conf": 0.25, "iou": 0.45}  # as in use
 STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
@@ -21,10 +23,7 @@ STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
 def parse() -> argparse.Namespace:
     parser = flags.Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
     parser.add_argument("--data", default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON")
-    parser.add_argument(
-        "--task", default="val", choices=("train", "val", "test", "speed", "study"),
-        help="a split to evaluate (of test only the results are written), milliseconds, or AP by input size",
-    )  # fmt: skip
+    parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
     flags.add_model_flags(parser, weights="yolov5s6_kpts.pt")
     flags.add_image_flags(parser, batch=32)
     parser.add_argument("--rect", action="store_true", help="batches as flat as their images")
@@ -42,33 +41,37 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Parts = tuple["Evaluator", "OneStage"]
-
-
-def prepare(args: argparse.Namespace, data: "DataSpec", split: str, size: tuple[int, int] | None = None) -> Parts:
-    """The images of a split with their evaluator, and the model that looks at them."""
+def predictor_of(args: argparse.Namespace, data: "DataSpec") -> "OneStage":
+    """The model on its device, with the thresholds and views that were asked for."""
     from models.build import load
     from models.layers import fused
-    from utils.core.distributed import choose_device, join_processes, rank, world_size
+    from utils.core.distributed import choose_device, join_processes
     from utils.core.tta import read_views
-    from utils.data.loader import Loading, evaluation_loader
-    from utils.evaluation.coco import check_tool
-    from utils.evaluation.evaluator import RIVALS, Evaluator
     from utils.inference.predictor import OneStage
 
-    tool, device, views = check_tool(args.evaluator), choose_device(args.device), read_views(args.scales, args.flips)
+    device, views = choose_device(args.device), read_views(args.scales, args.flips)
     join_processes(device)
     usual = QUICK if args.task == "speed" else THOROUGH
     model = load(args.weights, args.cfg, data.schema, classes=data.classes, select=flags.selection(args), usual=usual)
-    spec = replace(model.spec, input_size=size or flags.image_size(args.img) or model.spec.input_size)
-    predictor = OneStage(fused(model), device=device, half=args.half, views=views, size=spec.input_size)
+    return OneStage(fused(model), device=device, half=args.half, views=views, size=flags.image_size(args.img))
+
+
+def evaluator_of(args: argparse.Namespace, data: "DataSpec", predictor: "OneStage", size: Size) -> "Evaluator":
+    """The images of a split in the size that the model sees, and what is annotated on them."""
+    from utils.core.distributed import rank, world_size
+    from utils.data.loader import Loading, evaluation_loader
+    from utils.evaluation.coco import check_tool
+    from utils.evaluation.evaluator import RIVALS, Evaluator
+
+    tool, spec = check_tool(args.evaluator), replace(predictor.model.spec, input_size=size)
+    split = args.task if args.task in ("train", "test") else "val"
     records = data.detected(split, args.detections) if args.detections else data.records(split)
-    shapes = {"rectangular": args.rect, "stride": model.stride, "pad": args.pad}
+    shapes = {"rectangular": args.rect, "stride": predictor.model.stride, "pad": args.pad}
     loading = Loading(args.batch_size, args.workers, rank=rank(), world=world_size(), **shapes)
     batches = evaluation_loader(records, spec, loading, detected=bool(args.detections))
     truth, ids = data.ground_truth(split), data.category_ids(split)
     rivals = RIVALS if spec.view == "person" else None
-    return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=tool, rivals=rivals), predictor
+    return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=tool, rivals=rivals)
 
 
 def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
@@ -77,7 +80,8 @@ def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
     from utils.evaluation.report import tables, write_report
     from utils.evaluation.stopwatch import Stopwatch
 
-    evaluator, predictor = prepare(args, data, args.task)
+    predictor = predictor_of(args, data)
+    evaluator = evaluator_of(args, data, predictor, predictor.size)
     watch = Stopwatch(predictor.model)
     results = evaluator.look(predictor.poses_of, watch)
     found = None if args.task == "test" else evaluator.judge(results, watch)  # test: a server has the annotations
@@ -96,18 +100,17 @@ def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
 
 
 def speed(args: argparse.Namespace, data: "DataSpec") -> None:
-    evaluator, predictor = prepare(args, data, "val")
-    print(evaluator.pace(predictor.poses_of, predictor.model).line)
+    predictor = predictor_of(args, data)
+    print(evaluator_of(args, data, predictor, predictor.size).pace(predictor.poses_of, predictor.model).line)
 
 
 def study(args: argparse.Namespace, data: "DataSpec") -> None:
     """AP and speed by input size."""
-    _, predictor = prepare(args, data, "val")
+    predictor = predictor_of(args, data)
     stride = predictor.model.stride
-    for share in STUDY:
-        size = tuple(max(round(side * share / stride), 1) * stride for side in predictor.size)
-        evaluator, resized = prepare(args, data, "val", size)
-        found = evaluator(resized.poses_of, resized.model)
+    sizes = [tuple(max(round(side * share / stride), 1) * stride for side in predictor.size) for share in STUDY]
+    for size in dict.fromkeys(sizes):
+        found = evaluator_of(args, data, predictor, size)(predictor.poses_of, predictor.model)
         if is_main_process():
             numbers = ", ".join(f"{name} {found.numbers[name]:.4f}" for name in ("AP", "AP50", "AR"))
             print(f"{size[0]} x {size[1]}: {numbers}, {found.seconds.milliseconds:.1f} ms per image", flush=True)
@@ -118,8 +121,7 @@ def main() -> None:
     from utils.core.distributed import leave_processes
     from utils.data.annotations import DataSpec
 
-    tasks = {"speed": speed, "study": study}
-    tasks.get(args.task, evaluate)(args, DataSpec.read(args.data))
+    {"speed": speed, "study": study}.get(args.task, evaluate)(args, DataSpec.read(args.data))
     leave_processes()
 
 

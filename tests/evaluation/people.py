@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from utils.core.geometry import identity
-from utils.core.poses import Origin, Poses
+from utils.core.poses import Batch, Origin, Poses, Targets
 from utils.core.schema import KeypointSchema
 from utils.evaluation.ground_truth import GroundTruth
 from utils.evaluation.results import Results
@@ -83,3 +84,9 @@ def poses(*people: np.ndarray, scores: Any = None) -> Poses:
 
 def origin(image_id: int, **more: Any) -> Origin:
     return Origin(image_id, f"{image_id}.jpg", (480, 640), identity(), **more)
+
+
+def batch_of(*image_ids: int) -> Batch:
+    """Whole images, all black."""
+    images = torch.zeros(len(image_ids), 3, 8, 8, dtype=torch.uint8)
+    return Batch(images, Targets.nobody(THREE.count), tuple(origin(i) for i in image_ids))

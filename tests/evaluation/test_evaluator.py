@@ -15,16 +15,11 @@ import torch
 from torch import nn
 
 from tests.evaluation import ranks
-from tests.evaluation.people import STANDING, THREE, origin, person, poses, shifted, split
+from tests.evaluation.people import STANDING, THREE, batch_of, origin, person, poses, shifted, split
 from utils.core.config import ROOT
 from utils.core.geometry import translation
 from utils.core.poses import Batch, Poses, Targets
 from utils.evaluation.evaluator import Evaluator
-
-
-def batch(*image_ids: int, **of_origins: Any) -> Batch:
-    images = torch.zeros(len(image_ids), 3, 8, 8, dtype=torch.uint8)
-    return Batch(images, Targets.nobody(THREE.count), tuple(origin(i, **of_origins) for i in image_ids))
 
 
 def everybody_stands(given: Batch) -> list[Poses]:
@@ -32,7 +27,9 @@ def everybody_stands(given: Batch) -> list[Poses]:
 
 
 def test_a_model_that_finds_everybody_scores_one() -> None:
-    evaluation = Evaluator([batch(1, 2), batch(3)], split([person(i) for i in (1, 2, 3)], images=3))(everybody_stands)
+    evaluation = Evaluator([batch_of(1, 2), batch_of(3)], split([person(i) for i in (1, 2, 3)], images=3))(
+        everybody_stands
+    )
     assert evaluation.ap == pytest.approx(1) and evaluation.numbers["AR"] == pytest.approx(1)
     assert evaluation.keypoints.oks == pytest.approx([1, 1, 1])
     counts = evaluation.counts
@@ -41,19 +38,19 @@ def test_a_model_that_finds_everybody_scores_one() -> None:
 
 
 def test_images_without_people_count() -> None:
-    evaluation = Evaluator([batch(1, 2)], split([person(2)], images=2))(everybody_stands)
+    evaluation = Evaluator([batch_of(1, 2)], split([person(2)], images=2))(everybody_stands)
     assert evaluation.ap == pytest.approx(0.5)  # of equal scores that of the first image comes first, a wrong one
 
 
 def test_images_that_nobody_looked_at_count_as_missed_and_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    evaluation = Evaluator([batch(1)], split([person(1), person(2)], images=2))(everybody_stands)
+    evaluation = Evaluator([batch_of(1)], split([person(1), person(2)], images=2))(everybody_stands)
     assert evaluation.numbers["AR"] == pytest.approx(0.5)
     assert "1 of 2 images were not looked at; everybody on them counts as missed" in caplog.text
 
 
 def test_an_image_that_a_sampler_hands_out_twice_counts_once() -> None:
-    once = Evaluator([batch(1, 2)], split([person(1), person(2)], images=2))(everybody_stands)
-    twice = Evaluator([batch(1, 2), batch(2, 1)], split([person(1), person(2)], images=2))(everybody_stands)
+    once = Evaluator([batch_of(1, 2)], split([person(1), person(2)], images=2))(everybody_stands)
+    twice = Evaluator([batch_of(1, 2), batch_of(2, 1)], split([person(1), person(2)], images=2))(everybody_stands)
     assert twice.numbers == once.numbers and len(twice.results) == 2
 
 
@@ -96,7 +93,7 @@ def test_what_is_evaluated_is_what_is_written(tmp_path: Path) -> None:
 
 
 def test_text_files_hold_one_row_for_every_person_in_shares_of_the_image(tmp_path: Path) -> None:
-    evaluator = Evaluator([batch(1, 2)], split([person(1)], images=2))
+    evaluator = Evaluator([batch_of(1, 2)], split([person(1)], images=2))
     results = evaluator.look(lambda given: [poses(STANDING, scores=[0.9]), poses()])
     results.save_txt(tmp_path / "labels", evaluator.category_ids)
     row = (tmp_path / "labels" / "1.txt").read_text().split()
@@ -115,20 +112,20 @@ def test_the_time_is_split_into_loading_network_selection_and_evaluation() -> No
         network(given.images)
         return everybody_stands(given)
 
-    evaluator = Evaluator([batch(1)], split([person(1)]))
+    evaluator = Evaluator([batch_of(1)], split([person(1)]))
     seconds = evaluator(predict, network).seconds
     assert seconds.images == 1
     assert min(seconds.loading, seconds.network, seconds.selection, seconds.evaluation) > 0
-    assert Evaluator([batch(1)], split([person(1)]))(predict).seconds.network == 0
+    assert Evaluator([batch_of(1)], split([person(1)]))(predict).seconds.network == 0
     assert "ms per image: loading" in evaluator.pace(predict, network).line
     assert not network._forward_hooks and not network._forward_pre_hooks
 
 
 def test_a_class_without_a_category_and_an_image_without_a_number_are_told() -> None:
-    evaluator = Evaluator([batch(1)], split([person(1)]))
+    evaluator = Evaluator([batch_of(1)], split([person(1)]))
     with pytest.raises(ValueError, match="class 1 found; expected 0 to 0, those with keypoints"):
         evaluator(lambda given: [replace(poses(STANDING), classes=np.array([1]))])
-    named = Batch(batch(1).images, batch(1).targets, (replace(origin(1), image_id="cat", path="cat.jpg"),))
+    named = Batch(batch_of(1).images, batch_of(1).targets, (replace(origin(1), image_id="cat", path="cat.jpg"),))
     with pytest.raises(ValueError, match=r"cat\.jpg: image id 'cat' found; expected a whole number"):
         Evaluator([named], split([person(1)]))(everybody_stands)
 
