@@ -1,5 +1,6 @@
 """A YAML or a checkpoint in, a PoseModel out: `load("yolov5s6_kpts.yaml")`, `load("best.safetensors")`."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -223,3 +224,18 @@ def _take_what_fits(model: PoseModel, source: _Weights) -> None:
         "%s: %d of %d weights taken; left out: %d of another shape, %d unknown here; %d start anew",
         source.path, len(taken), len(tensors), unlike, len(tensors) - len(taken) - unlike, len(own) - len(taken),
     )  # fmt: skip
+
+
+def rebuilt(model: PoseModel, spec: ModelSpec) -> PoseModel:
+    """The same weights under another spec: of another input size, or with other thresholds."""
+    twin = type(model)(spec)
+    twin.load_state_dict(model.state_dict())
+    return twin.eval()
+
+
+def resized(model: PoseModel, size: tuple[int, int]) -> PoseModel:
+    """The same weights for another input size (height, width), filled up to whole strides."""
+    height, width = (math.ceil(side / model.stride) * model.stride for side in size)
+    if (height, width) != tuple(size):
+        log.info("input size %d x %d: %d x %d, in whole strides of %d", *size, height, width, model.stride)
+    return rebuilt(model, replace(model.spec, input_size=(height, width)))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.small import QUICK, trainer
 from utils.core.config import read_yaml
-from utils.training.log import RunLog, columns, describe_epoch, draw_results, numbered, panels, read_results
+from utils.training.log import RunLog, columns, describe_epoch, draw_results, panels, read_results
 from utils.training.report import Report, write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -17,19 +17,6 @@ def row(epoch: int, **more: float) -> dict[str, float]:
     common = {"epoch": epoch, "time": 61.0 * (epoch + 1), "images_per_second": 120.4, "waiting_for_data": 0.034}
     losses = {"train/box": 0.05, "train/keypoint": 0.2 / (epoch + 1), "train/total": 0.25, "lr/weights": 0.01}
     return {**common, "skipped": 0, **losses, **more}
-
-
-def test_runs_are_numbered_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    made = [numbered(tmp_path, "exp").name for _ in range(3)]
-    assert made == ["exp", "exp2", "exp3"]
-    assert numbered(tmp_path, "exp", exist_ok=True).name == "exp"
-    assert all((tmp_path / name / "weights").is_dir() for name in made)
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(ValueError, match=r"exp: cannot be made: .*; choose another folder with --project"):
-        numbered(tmp_path / "runs", "exp")
 
 
 def test_settings_are_kept_beside_the_results(tmp_path: Path) -> None:

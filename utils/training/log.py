@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.core import checkpoint, config
 from utils.core.console import log
-from utils.core.distributed import gather, rank
+from utils.core.distributed import rank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,24 +31,6 @@ class Curve:
     values: tuple[float, ...]
 
 
-def numbered(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:
-    """A new folder for a run: exp, exp2, exp3, ...; the same on all ranks, made by the first."""
-    problem, folder = "", Path(project) / name
-    if rank() == 0:
-        number = 1
-        while not exist_ok and folder.exists():
-            number += 1
-            folder = Path(project) / f"{name}{number}"
-        try:
-            (folder / "weights").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            problem = f"{folder}: cannot be made: {error.strerror}; choose another folder with --project"
-    folder, problem = gather((str(folder), problem))[0]
-    if problem:
-        raise ValueError(problem)
-    return Path(folder)
-
-
 class RunLog:
     """What a run leaves behind. A file that cannot be written is told, and does not end the run."""
 
@@ -61,7 +43,7 @@ class RunLog:
 
     def write_settings(self, options: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
         """opt.yaml and hyp.yaml: all that is needed to do it again."""
-        for name, values in (("opt.yaml", options), ("hyp.yaml", recipe)):
+        for name, values in (("opt.yaml", options), ("hyp.yaml", recipe)) if rank() == 0 else ():
             try:
                 config.write_yaml(self.folder / name, values)
             except OSError as error:
@@ -85,6 +67,12 @@ class RunLog:
         path = self.folder / "results.csv"
         if path.is_file():
             self.rows = [row for row in read_results(path) if row.get("epoch", 0) < epoch]
+
+    def best(self, fitness: str = "AP") -> dict[str, float]:
+        """The metrics of the best epoch so far."""
+        judged = [row for row in self.rows if f"metrics/{fitness}" in row]
+        best = max(judged, key=lambda row: row[f"metrics/{fitness}"], default={})
+        return {name.removeprefix("metrics/"): best[name] for name in best if name.startswith("metrics/")}
 
     def finish(self) -> None:
         if rank() == 0:
@@ -111,6 +99,14 @@ class RunLog:
             checkpoint.write_whole(path, lambda target: Path(target).write_text(text.getvalue(), encoding="utf-8"))
         except OSError as error:
             log.warning("%s: not written (%s); training goes on", path, error.strerror or error)
+
+
+def newest_state(project: str | Path) -> Path:
+    """The last checkpoint that any run of a project has written."""
+    found = sorted(Path(project).glob("*/weights/last.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ValueError(f"{project}: no run with weights/last.pt; give the file of the run to go on with")
+    return found[-1]
 
 
 def read_results(path: str | Path) -> list[dict[str, float]]:

@@ -82,6 +82,12 @@ class TrainSettings:
         except ValueError as error:
             raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
 
+    def share_of(self, processes: int) -> int:
+        """Images in a batch of each of several processes."""
+        if self.batch_size % processes:
+            raise ValueError(f"batch_size: {self.batch_size} found; expected a multiple of the {processes} processes")
+        return self.batch_size // processes
+
     @property
     def effective_decay(self) -> float:
         """Weight decay for the images that really go into one step."""

@@ -229,7 +229,7 @@ class Trainer:
             "skipped": progress.skipped,
             **{f"train/{name}": value for name, value in losses.items()},
             **{f"metrics/{name}": value for name, value in metrics.items()},
-            **{f"lr/{name}": rate for name, rate in zip(("norms", "weights", "biases"), moment.rates, strict=True)},
+            **{f"lr/{name}": moment.rates[group] for name, group in (("weights", 1), ("norms", 0), ("biases", 2))},
             "momentum": moment.momentum,
             "batches_per_step": moment.accumulate,
             "ema_updates": self.learner.ema.updates,
