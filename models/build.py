@@ -1,5 +1,6 @@
 """A YAML or a checkpoint in, a PoseModel out: `load("yolov5s6_kpts.yaml")`, `load("best.safetensors")`."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -41,13 +42,14 @@ def load(
     *,
     classes: tuple[str, ...] | None = None,
     select: Mapping[str, Any] | None = None,
+    usual: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> PoseModel:
     """A model in evaluation mode, from a YAML, one of our checkpoints or a published one.
 
     With `cfg` the model is that YAML's and takes from the weights what fits; without, the checkpoint decides.
-    `schema` and `classes` are the data's, `select` holds thresholds, `recipe` a hyp YAML's values: the loss takes its
-    own part of them.
+    `schema` and `classes` are the data's. `select` holds thresholds that a user chose: a family without them says so.
+    `usual` holds those of a command, `recipe` a hyp YAML's values: of both a family takes what is its own.
     """
     if weights is None and cfg is None:
         raise ValueError("neither weights nor a model YAML given; expected at least one")
@@ -60,7 +62,7 @@ def load(
         spec = _checked(source, schema, classes)
     else:
         spec = read_model_yaml(cfg, schema, classes)
-    model = _construct(spec, select or {}, recipe or {}, str(cfg or file))
+    model = _construct(spec, select or {}, usual or {}, recipe or {}, str(cfg or file))
     if source is not None and cfg is None:
         _take_all(model, source)
     elif source is not None:
@@ -114,15 +116,22 @@ def read_model_yaml(
         raise ValueError(f"{path}: {error}") from None
 
 
-def _construct(spec: ModelSpec, select: Mapping[str, Any], recipe: Mapping[str, Any], where: str) -> PoseModel:
+def _construct(
+    spec: ModelSpec, select: Mapping[str, Any], usual: Mapping[str, Any], recipe: Mapping[str, Any], where: str
+) -> PoseModel:
     """The network of a spec, with the thresholds and the part of the recipe that is its loss."""
     try:
         family = families.find(spec.family)
-        weighed = {entry.name for entry in fields(family.gains_type)}
-        gains = {key: value for key, value in recipe.items() if key in weighed}
-        return family(spec.with_settings(select=select, gains=gains))
+        thresholds = {**_part_of(family.select_type, usual), **select}
+        return family(spec.with_settings(select=thresholds, gains=_part_of(family.gains_type, recipe)))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _part_of(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are fields of a dataclass."""
+    known = {entry.name for entry in fields(kind)}
+    return {key: value for key, value in values.items() if key in known}
 
 
 # ---------------------------------------------------------------------------------------------- weights
@@ -215,3 +224,18 @@ def _take_what_fits(model: PoseModel, source: _Weights) -> None:
         "%s: %d of %d weights taken; left out: %d of another shape, %d unknown here; %d start anew",
         source.path, len(taken), len(tensors), unlike, len(tensors) - len(taken) - unlike, len(own) - len(taken),
     )  # fmt: skip
+
+
+def rebuilt(model: PoseModel, spec: ModelSpec) -> PoseModel:
+    """The same weights under another spec: of another input size, or with other thresholds."""
+    twin = type(model)(spec)
+    twin.load_state_dict(model.state_dict())
+    return twin.eval()
+
+
+def resized(model: PoseModel, size: tuple[int, int]) -> PoseModel:
+    """The same weights for another input size (height, width), filled up to whole strides."""
+    height, width = (math.ceil(side / model.stride) * model.stride for side in size)
+    if (height, width) != tuple(size):
+        log.info("input size %d x %d: %d x %d, in whole strides of %d", *size, height, width, model.stride)
+    return rebuilt(model, replace(model.spec, input_size=(height, width)))

@@ -60,6 +60,7 @@ class Model(PoseModel):
         (r"^model\.(\d+)\.", r"body.layers.\1."),
     )
     gains_type = Gains
+    select_type = Selection
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

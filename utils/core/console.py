@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 log = logging.getLogger("limber")
@@ -24,9 +24,18 @@ def start_logging(*, quiet: bool = False) -> None:
     log.setLevel(logging.INFO if is_main_process() and not quiet else logging.WARNING)
 
 
-def progress(items: Iterable[Item], title: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items behind a progress bar; silent on other ranks and where stderr is not a terminal."""
+def progress(
+    items: Iterable[Item], title: str, total: int | None = None, *, done: int = 0, note: Callable[[], str] | None = None
+) -> Iterator[Item]:
+    """Yield the items behind a progress bar; silent on other ranks and where stderr is not a terminal.
+
+    `done` items of the total lie behind already; `note` is asked for a few words after each.
+    """
     from tqdm import tqdm
 
     hidden = not is_main_process() or not sys.stderr.isatty()
-    yield from tqdm(items, desc=title, total=total, disable=hidden, dynamic_ncols=True, leave=False)
+    with tqdm(items, desc=title, total=total, initial=done, disable=hidden, dynamic_ncols=True, leave=False) as bar:
+        for item in bar:
+            yield item
+            if note is not None and not hidden:
+                bar.set_postfix_str(note(), refresh=False)

@@ -125,11 +125,17 @@ class NoGains:
     """For a family whose loss has nothing to weigh."""
 
 
+@dataclass(frozen=True)
+class NoThresholds:
+    """For a family whose selection has nothing to decide."""
+
+
 class PoseModel(nn.Module):
     """What a method family promises. Coordinates are input pixels; the number of keypoints comes from spec.schema."""
 
     published_names: Sequence[tuple[str, str]] = ()  # (pattern, replacement): names its published checkpoints used
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
+    select_type: type = NoThresholds  # the dataclass that spec.select is read into
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

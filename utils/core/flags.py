@@ -79,7 +79,7 @@ def add_model_flags(parser: argparse.ArgumentParser, *, weights: str | None = No
     group.add_argument("--half", action="store_true", help="half precision, on a GPU")
 
 
-def add_image_flags(parser: argparse.ArgumentParser, *, batch: int) -> None:
+def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> None:
     group = parser.add_argument_group("images")
     group.add_argument(
         "--img", "--img-size", "--imgsz", dest="img", type=int, nargs="+", metavar="PX",
@@ -116,6 +116,25 @@ def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
     group.add_argument("--project", default=project, metavar="DIR", help="folder of all runs")
     group.add_argument("--name", default="exp", help="this run's folder; numbered when it exists")
     group.add_argument("--exist-ok", action="store_true", help="write into an existing run folder")
+
+
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """What overrules a recipe; a flag that is not given leaves the recipe alone. Their names are its keys."""
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--epochs", type=int, metavar="N", help="default: the recipe's, else 300")
+    group.add_argument("--optimizer", choices=("SGD", "Adam", "AdamW"))
+    group.add_argument("--adam", dest="optimizer", action="store_const", const="Adam", help="--optimizer Adam")
+    group.add_argument("--cos-lr", dest="schedule", action="store_const", const="cosine", help="the usual decay")
+    group.add_argument("--linear-lr", dest="schedule", action="store_const", const="linear", help="a straight line")
+    group.add_argument("--multi-scale", action="store_const", const=(0.5, 1.5), help="another size for every batch")
+    group.add_argument("--label-smoothing", type=float, metavar="P")
+    group.add_argument("--freeze", type=int, metavar="N", help="keep the first N layers as they are")
+    group.add_argument("--patience", type=int, metavar="N", help="stop after so many epochs without a better AP")
+    group.add_argument("--noval", dest="evaluate_every", action="store_const", const=0, help="only the last epoch")
+    group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"))
+    group.add_argument("--sync-bn", action="store_const", const=True, help="batch statistics of all GPUs together")
+    group.add_argument("--compile", action="store_const", const=True, help="torch.compile")
+    group.add_argument("--seed", type=int, metavar="N")
 
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:

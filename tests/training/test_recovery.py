@@ -1,0 +1,56 @@
+"""Killed at random moments a run leaves only whole files, and goes on to the same end."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.core.config import ROOT
+
+ROUNDS = 10
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+def test_every_checkpoint_loads_after_each_of_ten_kills_and_the_end_is_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.training.kill_storm", str(tmp_path), str(ROUNDS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    killed = re.findall(r"killed \d+: (.*)", done.stdout)
+    assert len(killed) == ROUNDS
+    assert sum("last.pt epoch" in line for line in killed) >= ROUNDS // 2  # most of them while it was training
+    assert "finished: best.safetensors, last.pt epoch 30 step 0, last.safetensors" in done.stdout
+    assert "same as unbroken: True; leftovers: 0" in done.stdout
+
+
+def test_a_write_that_fails_half_way_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
+    """A real failure of the system: no file may grow beyond a few kilobytes."""
+    program = """
+import resource, signal, sys, torch
+from pathlib import Path
+from utils.core import checkpoint
+path = Path(sys.argv[1])
+checkpoint.save_state(path, {"step": 1})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+for write in (
+    lambda: checkpoint.save_state(path, {"weights": torch.zeros(100_000)}),
+    lambda: checkpoint.save(path, {"weights": torch.zeros(100_000)}, {}),
+):
+    try:
+        write()
+    except OSError as error:
+        print("refused:", error)
+print(checkpoint.load_state(path), [file.name for file in path.parent.iterdir()])
+"""
+    assert resource.RLIMIT_FSIZE is not None
+    path = tmp_path / "last.pt"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("refused: ") == 2
+    assert "{'step': 1} ['last.pt']" in done.stdout

@@ -1,0 +1,129 @@
+"""python val.py --weights FILE --data DATA: what a model is worth, counted as COCO and CrowdPose count it."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.core import flags
+from utils.core.console import is_main_process, log
+
+if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
+    from utils.data.annotations import DataSpec
+    from utils.evaluation.evaluator import Evaluator
+    from utils.inference.predictor import OneStage
+
+Size = tuple[int, int]  # (height, width)
+TASKS = ("train", "val", "test", "speed", "study")
+THOROUGH = {"conf": 0.001, "iou": 0.65}  # as published AP is counted: doubtful people cost little and win recall
+QUICK = {"conf": 0.25, "iou": 0.45}  # as in use
+STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
+
+
+def parse() -> argparse.Namespace:
+    parser = flags.Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
+    parser.add_argument("--data", default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON")
+    parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
+    flags.add_model_flags(parser, weights="yolov5s6_kpts.pt")
+    flags.add_image_flags(parser, batch=32)
+    parser.add_argument("--rect", action="store_true", help="batches as flat as their images")
+    parser.add_argument("--pad", type=float, default=0.0, metavar="S", help="with --rect: strides of extra room")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that load images")
+    parser.add_argument("--detections", metavar="JSON", help="boxes to look into, for models of single persons")
+    flags.add_select_flags(parser)
+    flags.add_view_flags(parser)
+    flags.add_run_flags(parser, project="runs/val")
+    parser.add_argument("--save-json", "--save-json-kpt", action="store_true", help="write a COCO results file")
+    parser.add_argument("--save-txt", action="store_true", help="write a YOLO text file for every image")
+    parser.add_argument("--no-plots", action="store_true", help="no pictures of the errors")
+    parser.add_argument("--verbose", action="store_true", help="print the tables by keypoint, size, crowding, error")
+    parser.add_argument("--evaluator", default="fast", help="fast (hotcoco), or reference (pycocotools)")
+    return parser.parse_args()
+
+
+def predictor_of(args: argparse.Namespace, data: "DataSpec") -> "OneStage":
+    """The model on its device, with the thresholds and views that were asked for."""
+    from models.build import load
+    from models.layers import fused
+    from utils.core.distributed import choose_device, join_processes
+    from utils.core.tta import read_views
+    from utils.inference.predictor import OneStage
+
+    device, views = choose_device(args.device), read_views(args.scales, args.flips)
+    join_processes(device)
+    usual = QUICK if args.task == "speed" else THOROUGH
+    model = load(args.weights, args.cfg, data.schema, classes=data.classes, select=flags.selection(args), usual=usual)
+    return OneStage(fused(model), device=device, half=args.half, views=views, size=flags.image_size(args.img))
+
+
+def evaluator_of(args: argparse.Namespace, data: "DataSpec", predictor: "OneStage", size: Size) -> "Evaluator":
+    """The images of a split in the size that the model sees, and what is annotated on them."""
+    from utils.core.distributed import rank, world_size
+    from utils.data.loader import Loading, evaluation_loader
+    from utils.evaluation.coco import check_tool
+    from utils.evaluation.evaluator import RIVALS, Evaluator
+
+    tool, spec = check_tool(args.evaluator), replace(predictor.model.spec, input_size=size)
+    split = args.task if args.task in ("train", "test") else "val"
+    records = data.detected(split, args.detections) if args.detections else data.records(split)
+    shapes = {"rectangular": args.rect, "stride": predictor.model.stride, "pad": args.pad}
+    loading = Loading(args.batch_size, args.workers, rank=rank(), world=world_size(), **shapes)
+    batches = evaluation_loader(records, spec, loading, detected=bool(args.detections))
+    truth, ids = data.ground_truth(split), data.category_ids(split)
+    rivals = RIVALS if spec.view == "person" else None
+    return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=tool, rivals=rivals)
+
+
+def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
+    """The numbers of a split, and what stands behind them in the run's folder."""
+    from utils.core.runs import new_run
+    from utils.evaluation.report import tables, write_report
+    from utils.evaluation.stopwatch import Stopwatch
+
+    predictor = predictor_of(args, data)
+    evaluator = evaluator_of(args, data, predictor, predictor.size)
+    watch = Stopwatch(predictor.model)
+    results = evaluator.look(predictor.poses_of, watch)
+    found = None if args.task == "test" else evaluator.judge(results, watch)  # test: a server has the annotations
+    folder = new_run(args.project, args.name, exist_ok=args.exist_ok)
+    if not is_main_process():
+        return
+    if args.save_json or not found:
+        results.save_json(folder / f"poses_{args.task}.json")
+    if args.save_txt:
+        results.save_txt(folder / "labels", evaluator.category_ids)
+    if found:
+        title = f"{Path(args.weights or args.cfg).stem} on {data.name}, {args.task}, AP {100 * found.ap:.1f}"
+        diagnosis = write_report(found, folder, title=title, pictures=not args.no_plots, tool=evaluator.tool)
+        print(found.table(), found.seconds.line, *([tables(found, diagnosis)] if args.verbose else []), sep="\n\n")
+    log.info("results in %s", folder)
+
+
+def speed(args: argparse.Namespace, data: "DataSpec") -> None:
+    predictor = predictor_of(args, data)
+    print(evaluator_of(args, data, predictor, predictor.size).pace(predictor.poses_of, predictor.model).line)
+
+
+def study(args: argparse.Namespace, data: "DataSpec") -> None:
+    """AP and speed by input size."""
+    predictor = predictor_of(args, data)
+    stride = predictor.model.stride
+    sizes = [tuple(max(round(side * share / stride), 1) * stride for side in predictor.size) for share in STUDY]
+    for size in dict.fromkeys(sizes):
+        found = evaluator_of(args, data, predictor, size)(predictor.poses_of, predictor.model)
+        if is_main_process():
+            numbers = ", ".join(f"{name} {found.numbers[name]:.4f}" for name in ("AP", "AP50", "AR"))
+            print(f"{size[0]} x {size[1]}: {numbers}, {found.seconds.milliseconds:.1f} ms per image", flush=True)
+
+
+def main() -> None:
+    args = parse()
+    from utils.core.distributed import leave_processes
+    from utils.data.annotations import DataSpec
+
+    {"speed": speed, "study": study}.get(args.task, evaluate)(args, DataSpec.read(args.data))
+    leave_processes()
+
+
+if __name__ == "__main__":
+    flags.run(main)
