@@ -1,7 +1,9 @@
 """Results: everybody that was found in a split, in packed arrays, and the files that hold them."""
 
+import gc
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -131,16 +133,16 @@ class Results:
         Without boxes: given one, the official tool judges a person's size by it and not by the keypoints' extent.
         """
         points = np.concatenate((self.keypoints, self.keypoint_scores[..., None]), -1).astype(np.float64)  # (N, K, 3)
-        columns = (
-            self.image_ids.tolist(),
-            self.categories.tolist(),
-            points.reshape(len(self), 3 * points.shape[1]).round(POINT_DECIMALS).tolist(),
-            self.scores.astype(np.float64).round(SCORE_DECIMALS).tolist(),
-        )
-        return [
-            {"image_id": image_id, "category_id": category, "keypoints": flat, "score": score}
-            for image_id, category, flat, score in zip(*columns, strict=True)
-        ]
+        points = points.reshape(len(self), 3 * points.shape[1]).round(POINT_DECIMALS)
+        scores = self.scores.astype(np.float64).round(SCORE_DECIMALS)
+        with _no_garbage():
+            columns = zip(
+                self.image_ids.tolist(), self.categories.tolist(), points.tolist(), scores.tolist(), strict=True
+            )
+            return [
+                {"image_id": image_id, "category_id": category, "keypoints": flat, "score": score}
+                for image_id, category, flat, score in columns
+            ]
 
     def save_json(self, path: str | Path) -> None:
         """A COCO results file, as evaluation servers take it."""
@@ -171,6 +173,18 @@ class Results:
 
 
 PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name != "images")
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Nobody looks for garbage meanwhile: among millions of new numbers that takes longer than making them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _whole_number(origin: Origin) -> int:
