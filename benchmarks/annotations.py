@@ -16,8 +16,8 @@ import numpy as np
 
 from utils.core.config import write_yaml
 from utils.core.schema import KeypointSchema
-from utils.data import cache
 from utils.data.annotations import DataSpec, Records
+from utils.data.reading import cache
 
 SIZE = (480, 640)  # height and width that every image claims
 

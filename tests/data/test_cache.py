@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.data.makers import annotation, coco, coco_folder, picture, txt_folder
-from utils.data import cache
 from utils.data.annotations import DataSpec, Records
-from utils.data.sources import JsonSource, LabelSource
+from utils.data.reading import cache
+from utils.data.reading.sources import JsonSource, LabelSource
 
 ROW = "0 0.5 0.5 0.2 0.4 0.5 0.25 2 0 0 0 0.6 0.5 1"
 LONG_AGO = time.time() - 1000

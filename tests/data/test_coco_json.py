@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.data.makers import CATEGORY, WANTED, annotation, coco, picture
 from utils.core.schema import KeypointSchema
-from utils.data import coco_json
+from utils.data.reading import coco_json
 from utils.data.records import Problem, Records, Wanted
 
 PATH, ROOT = Path("train.json"), Path("pictures")

@@ -9,8 +9,8 @@ import pytest
 
 from tests.data.makers import HAND, txt_folder
 from utils.data.annotations import DataSpec, without_missing
-from utils.data.findings import person_problems, placer
-from utils.data.pictures import look_at_images
+from utils.data.checking.findings import person_problems, placer
+from utils.data.checking.pictures import look_at_images
 from utils.data.records import Wanted
 
 GOOD = "0 0.5 0.5 0.2 0.4 0.5 0.5 2 0.45 0.6 2 0.55 0.5 1"

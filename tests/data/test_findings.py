@@ -9,10 +9,10 @@ import pytest
 
 from tests.data.makers import HAND, WANTED, picture, records_of, txt_folder
 from utils.core.schema import KeypointSchema
-from utils.data import coco_json
 from utils.data.annotations import DataSpec
-from utils.data.findings import HARMLESS, person_problems, placer
-from utils.data.pictures import double_images, look_at_images
+from utils.data.checking.findings import HARMLESS, person_problems, placer
+from utils.data.checking.pictures import double_images, look_at_images
+from utils.data.reading import coco_json
 from utils.data.records import Problem, Records, Wanted
 
 BOX = (10, 10, 50, 90)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from utils.core import images
-from utils.data.headers import is_cut_short, upright_size
+from utils.data.reading.headers import is_cut_short, upright_size
 
 HEIGHT, WIDTH = 37, 53
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.data.makers import HAND, WANTED, label, picture
 from utils.core.schema import KeypointSchema
-from utils.data import cache
-from utils.data.labels_txt import Row, image_ids, label_path, parse, rows
+from utils.data.reading import cache
+from utils.data.reading.labels_txt import Row, image_ids, label_path, parse, rows
 from utils.data.records import Problem, Records, Wanted
 
 SIZE = (100, 200)

@@ -8,18 +8,23 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import torch
 
 from utils.core.config import ROOT
+from utils.core.contract import ModelSpec
 from utils.core.geometry import box_areas, inside
 from utils.core.schema import KeypointSchema
-from utils.data.people import CROWDINGS, SMALLEST, SceneSettings, draw, labelled
-from utils.data.people_body import Shape
-from utils.data.people_canvas import paint
-from utils.data.people_figure import KEYPOINTS, draw_people, pictured
-from utils.data.people_files import DATA_FILES, write_split
-from utils.data.people_poses import ANGLES, LIMITS, draw_angles
-from utils.data.people_view import Placement, Scene
-from utils.data.people_wardrobe import MATERIALS, Wardrobe
+from utils.data.drawing.body import Shape
+from utils.data.drawing.canvas import paint
+from utils.data.drawing.figure import KEYPOINTS, draw_people, pictured
+from utils.data.drawing.files import DATA_FILES, write_split
+from utils.data.drawing.poses import ANGLES, LIMITS, draw_angles
+from utils.data.drawing.view import Placement, Scene
+from utils.data.drawing.wardrobe import MATERIALS, Wardrobe
+from utils.data.image_sources import Drawn
+from utils.data.loader import Loading, training_loader
+from utils.data.people import CROWDINGS, SMALLEST, Drawings, SceneSettings, draw, labelled
+from utils.data.recipe import Augment
 
 SMALL = SceneSettings(size=(160, 200))
 KINDS = [
@@ -303,3 +308,15 @@ def test_one_command_writes_both_splits(tmp_path) -> None:
     assert (len(train["images"]), len(val["images"])) == (5, 1)
     assert train["annotations"][0]["keypoints"] != val["annotations"][0]["keypoints"]
     assert len(list((tmp_path / "val").glob("*.jpg"))) == 1
+
+
+def test_training_draws_its_samples_as_it_goes_and_other_ones_in_every_epoch() -> None:
+    source = Drawn(Drawings(SceneSettings(size=(160, 160)), seed=5, per_epoch=6))
+    spec = ModelSpec("any", KeypointSchema.read("people.yaml"), input_size=(128, 128))
+    loader = training_loader(source, spec, Augment(), Loading(batch_size=3, workers=0, seed=1))
+    epochs = [list(loader.epoch(number)) for number in (0, 1)]
+    again = list(loader.epoch(0))
+    assert [len(batches) for batches in epochs] == [2, 2]
+    assert epochs[0][0].images.shape == (3, 3, 128, 128) and len(epochs[0][0].targets) > 0
+    assert torch.equal(epochs[0][0].images, again[0].images)
+    assert not torch.equal(epochs[0][0].images, epochs[1][0].images)

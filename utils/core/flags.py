@@ -6,6 +6,7 @@ Imports neither torch nor OpenCV: `--help` answers at once.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from utils.core.config import did_you_mean
@@ -23,6 +24,7 @@ class Parser(argparse.ArgumentParser):
     """argparse with the defaults in the help text, and a suggestion for a mistyped flag."""
 
     def __init__(self, description: str, **settings: Any) -> None:
+        settings.setdefault("prog", _as_typed())
         super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False, **settings)
         for flag in NO_EFFECT:
             takes_number = "rank" in flag
@@ -45,6 +47,12 @@ class Parser(argparse.ArgumentParser):
         for flag in NO_EFFECT:
             vars(found).pop(flag.lstrip("-").replace("-", "_"), None)
         return found
+
+
+def _as_typed() -> str:
+    """How the running command is typed: `python val.py`, or `python -m models.summary`."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {module.name.removesuffix('.__main__')}" if module else f"python {Path(sys.argv[0]).name}"
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -10,12 +10,12 @@ import numpy as np
 
 from utils.core.config import did_you_mean
 from utils.core.console import log
-from utils.data import cache, coco_json, detections, ground_truth
-from utils.data.folders import read_annotation_file, read_folder
-from utils.data.layout import Layout, Split, read_data_yaml
-from utils.data.listing import image_names
+from utils.data.reading import cache, coco_json, detections, ground_truth
+from utils.data.reading.folders import read_annotation_file, read_folder
+from utils.data.reading.layout import Layout, Split, read_data_yaml
+from utils.data.reading.listing import image_names
+from utils.data.reading.sources import JsonSource, LabelSource
 from utils.data.records import Problem, Records, Wanted
-from utils.data.sources import JsonSource, LabelSource
 
 __all__ = ["DataSpec", "Records", "Split"]
 

@@ -15,10 +15,10 @@ from utils.core.console import log
 from utils.core.flags import Parser, run
 from utils.core.geometry import move_boxes, move_points
 from utils.core.schema import KeypointSchema
-from utils.data import report
 from utils.data.annotations import DataSpec
-from utils.data.findings import person_problems, placer
-from utils.data.pictures import Look, double_images, look_at_images
+from utils.data.checking import report
+from utils.data.checking.findings import person_problems, placer
+from utils.data.checking.pictures import Look, double_images, look_at_images
 from utils.data.records import Persons, Problem, Records, Wanted
 
 if TYPE_CHECKING:  # only named in signatures

@@ -10,13 +10,13 @@ from utils.core.config import write_yaml
 from utils.core.console import log
 from utils.core.flags import Parser, run
 from utils.core.schema import KeypointSchema
-from utils.data import rest
 from utils.data.annotations import DataSpec, summary, without_missing
-from utils.data.coco_json import read_categories
-from utils.data.ground_truth import from_records
-from utils.data.labels_txt import label_path
+from utils.data.reading import rest
+from utils.data.reading.coco_json import read_categories
+from utils.data.reading.ground_truth import from_records
+from utils.data.reading.labels_txt import label_path
+from utils.data.reading.rows import to_rows
 from utils.data.records import Records
-from utils.data.rows import to_rows
 
 Placing = Literal["link", "copy", "none"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from utils.core import images
 from utils.core.geometry import Matrix, identity, scaling
 from utils.core.poses import Origin, untouched
-from utils.data.headers import is_cut_short
 from utils.data.image_cache import ImageCache
+from utils.data.reading.headers import is_cut_short
 from utils.data.records import Records
 from utils.data.sample import PERSON_FIELDS, People, Pixels, Size
 

@@ -22,13 +22,13 @@ import numpy as np
 from utils.core.config import did_you_mean
 from utils.core.console import log, progress, start_logging
 from utils.core.geometry import inside
-from utils.data.people_canvas import NOBODY, Canvas, Patches, composed, on_top, paint
-from utils.data.people_corners import draw_corners
-from utils.data.people_figure import draw_people
-from utils.data.people_files import data_folder, write_split
-from utils.data.people_hand import draw_hands
-from utils.data.people_scenery import Exposure, cast_shadows, draw_background, draw_things, photographed
-from utils.data.people_view import Figures, Placement, Scene
+from utils.data.drawing.canvas import NOBODY, Canvas, Patches, composed, on_top, paint
+from utils.data.drawing.corners import draw_corners
+from utils.data.drawing.figure import draw_people
+from utils.data.drawing.files import data_folder, write_split
+from utils.data.drawing.hand import draw_hands
+from utils.data.drawing.scenery import Exposure, cast_shadows, draw_background, draw_things, photographed
+from utils.data.drawing.view import Figures, Placement, Scene
 
 SMALLEST = 12  # pixels of a figure that must be visible for it to be labelled
 KEYPOINT_STEPS = 256  # to a pixel
@@ -189,6 +189,21 @@ def _things(generator: np.random.Generator, settings: SceneSettings, *, horizon:
     sizes = height * np.exp(generator.uniform(low, high, count))
     feet = np.stack((generator.uniform(0, width, count), horizon + eye * sizes), 1)
     return draw_things(generator, feet=feet, heights=sizes, layers=sizes)
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Scenes without end, as a source for training: the next epoch goes on where the last one stopped."""
+
+    settings: SceneSettings
+    seed: Seed = 0
+    per_epoch: int = 1000
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def draw(self, number: int) -> Scene:
+        return draw(self.seed, number, self.settings)
 
 
 def main() -> None:

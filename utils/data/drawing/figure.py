@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from utils.data.people_body import PARTS, SITES, People, Shape, draw_limbs, sites
-from utils.data.people_canvas import Patches
-from utils.data.people_head import Eggs, draw_heads
-from utils.data.people_poses import PARENTS, draw_angles, skeletons
-from utils.data.people_torso import draw_torsos
-from utils.data.people_view import Figures, Placement, View
-from utils.data.people_wardrobe import Wardrobe
+from utils.data.drawing.body import PARTS, SITES, People, Shape, draw_limbs, sites
+from utils.data.drawing.canvas import Patches
+from utils.data.drawing.head import Eggs, draw_heads
+from utils.data.drawing.poses import PARENTS, draw_angles, skeletons
+from utils.data.drawing.torso import draw_torsos
+from utils.data.drawing.view import Figures, Placement, View
+from utils.data.drawing.wardrobe import Wardrobe
 
 SOLE = 0.016  # statures between the lowest site of a foot and the ground
 _SOLES = [i for i, name in enumerate(SITES) if "sole" in name]

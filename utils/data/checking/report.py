@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.schema import KeypointSchema
-from utils.data.findings import HARMLESS
+from utils.data.checking.findings import HARMLESS
 from utils.data.records import Problem, Records
 
 SHOWN = 5  # problems of a kind on the screen; the file has them all

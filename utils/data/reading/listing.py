@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.data.headers import SUFFIXES
+from utils.data.reading.headers import SUFFIXES
 
 
 def image_names(places: Sequence[Path], root: Path) -> list[str]:

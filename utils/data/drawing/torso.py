@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.data.people_body import PARTS, SITES, People
-from utils.data.people_canvas import CORNERS, Patches, Tubes, hull
-from utils.data.people_poses import JOINTS
-from utils.data.people_view import scale_at
-from utils.data.people_wardrobe import MATERIALS
+from utils.data.drawing.body import PARTS, SITES, People
+from utils.data.drawing.canvas import CORNERS, Patches, Tubes, hull
+from utils.data.drawing.poses import JOINTS
+from utils.data.drawing.view import scale_at
+from utils.data.drawing.wardrobe import MATERIALS
 
 NEARER = 0.050  # painted as if this much nearer: over the thighs, under the arms that hang beside it
 RING_POINTS = 12  # of a cross-section; the first is at the left, a quarter on is the front

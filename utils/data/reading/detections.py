@@ -10,7 +10,7 @@ import numpy as np
 from utils.core.console import log
 from utils.core.geometry import xywh_to_xyxy
 from utils.core.poses import person_areas
-from utils.data import coco_json
+from utils.data.reading import coco_json
 from utils.data.records import PERSON_FIELDS, Problem, Records
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from utils.core.console import log
 from utils.core.schema import KeypointSchema
-from utils.data.coco_json import category_classes, read_json
-from utils.data.ground_truth import from_records
-from utils.data.labels_txt import label_path, read_bytes
+from utils.data.reading.coco_json import category_classes, read_json
+from utils.data.reading.ground_truth import from_records
+from utils.data.reading.labels_txt import label_path, read_bytes
+from utils.data.reading.rows import TextRow
 from utils.data.records import Records
-from utils.data.rows import TextRow
 
 NAME = "labels/<split>.rest.json"
 

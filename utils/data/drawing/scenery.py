@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from utils.data.people_canvas import CORNERS, NOBODY, SUBPIXEL_BITS, Patches, Tubes, capsules, hull
+from utils.data.drawing.canvas import CORNERS, NOBODY, SUBPIXEL_BITS, Patches, Tubes, capsules, hull
 
 Colour = np.ndarray  # (3,) int
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from utils.core.schema import mirror_name
-from utils.data.people_view import rotations
+from utils.data.drawing.view import rotations
 
 # Joint, parent, and its place seen from the parent, for the left side; the right side is its mirror image.
 _LEFT_JOINTS = (

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from utils.data.people_canvas import NOBODY, Patches, Tubes, capsules, hull
-from utils.data.people_view import UPRIGHT, Figures, Placement, rotations, scale_at
+from utils.data.drawing.canvas import NOBODY, Patches, Tubes, capsules, hull
+from utils.data.drawing.view import UPRIGHT, Figures, Placement, rotations, scale_at
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 PARTS = ("palm", *FINGERS)

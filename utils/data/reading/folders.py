@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from utils.core.console import log
-from utils.data import coco_json
-from utils.data.layout import SPLITS, Layout, Split, read_data_yaml, schema_of
-from utils.data.listing import is_image
+from utils.data.reading import coco_json
+from utils.data.reading.layout import SPLITS, Layout, Split, read_data_yaml, schema_of
+from utils.data.reading.listing import is_image
 
 ROBOFLOW = "_annotations.coco.json"
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")

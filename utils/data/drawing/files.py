@@ -11,7 +11,7 @@ from utils.core.config import find, read_yaml
 from utils.core.geometry import xyxy_to_xywh
 from utils.core.images import write
 from utils.core.schema import KeypointSchema
-from utils.data.people_view import Scene
+from utils.data.drawing.view import Scene
 
 DATA_FILES = {"person": "people.yaml", "corners": "people_corners.yaml", "hand": "people_hand.yaml"}
 QUALITY = 92  # of the JPEG files

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.data.people_body import PARTS, SITES, People
-from utils.data.people_canvas import CORNERS, Patches, Tubes, capsules
-from utils.data.people_poses import JOINTS
-from utils.data.people_wardrobe import MATERIALS
+from utils.data.drawing.body import PARTS, SITES, People
+from utils.data.drawing.canvas import CORNERS, Patches, Tubes, capsules
+from utils.data.drawing.poses import JOINTS
+from utils.data.drawing.wardrobe import MATERIALS
 
 NEARER = 0.090  # painted as if this much nearer: over the neck and the shoulders
 CENTRE = (0.0, 0.056, 0.016)  # from the head's joint, in statures

@@ -8,8 +8,8 @@ from typing import Any
 from utils.core.config import did_you_mean, find, into, read_yaml
 from utils.core.console import log
 from utils.core.schema import KeypointSchema
-from utils.data import coco_json, labels_txt
-from utils.data.listing import image_names
+from utils.data.reading import coco_json, labels_txt
+from utils.data.reading.listing import image_names
 
 SPLITS = ("train", "val", "test")
 OUR_KEYS = ("path", *SPLITS, "classes", "keypoints", "sigmas", "skeleton", "groups")

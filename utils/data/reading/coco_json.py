@@ -13,8 +13,8 @@ import numpy as np
 from utils.core.console import log
 from utils.core.geometry import xywh_to_xyxy
 from utils.core.poses import person_areas
-from utils.data.boxes import box_around
-from utils.data.headers import upright_size
+from utils.data.reading.boxes import box_around
+from utils.data.reading.headers import upright_size
 from utils.data.records import Packer, Problem, Records, Wanted
 
 LARGEST = 1e9  # of any coordinate or area, in pixels; more is a mistake

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.schema import KeypointSchema
-from utils.data import labels_txt, sides
+from utils.data.checking import sides
+from utils.data.reading import labels_txt
 from utils.data.records import Problem, Records, Wanted
 
 # A reason to look, or taken care of while reading or training. Every other kind does harm.

@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.core import images
 from utils.core.console import progress
-from utils.data.headers import is_cut_short, upright_size
+from utils.data.reading.headers import is_cut_short, upright_size
 from utils.data.records import Problem, Records
 
 

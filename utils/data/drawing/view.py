@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.data.people_canvas import Patches
+from utils.data.drawing.canvas import Patches
 
 UPRIGHT = np.diag([1.0, -1.0, -1.0])  # from x left (of who faces us), y up, z near to x right, y down, z away
 NEAREST = 0.3  # of the camera's distance: what comes closer is not enlarged any more

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.data.people_canvas import NOBODY, Patches, Tubes, capsules
-from utils.data.people_poses import JOINTS, OFFSETS
-from utils.data.people_view import View, scale_at
-from utils.data.people_wardrobe import MATERIALS, Wardrobe
+from utils.data.drawing.canvas import NOBODY, Patches, Tubes, capsules
+from utils.data.drawing.poses import JOINTS, OFFSETS
+from utils.data.drawing.view import View, scale_at
+from utils.data.drawing.wardrobe import MATERIALS, Wardrobe
 
 PARTS = ("head", "torso", "left_arm", "right_arm", "left_leg", "right_leg", "seat")
 
@@ -32,7 +32,8 @@ class Tube:
     wear: str = ""  # only with this piece of clothing (see Wardrobe.wears)
 
 
-_SITES: dict[str, tuple[str, tuple[float, float, float]]] = {
+Site = tuple[str, tuple[float, float, float]]  # a joint, and a place beside it
+_MIDDLE_SITES: dict[str, Site] = {
     "neck_root": ("chest", (0, 0.158, -0.010)),
     "throat": ("head", (0, 0.022, 0.006)),
     "nape": ("head", (0, 0.020, -0.052)),
@@ -46,7 +47,7 @@ _SITES: dict[str, tuple[str, tuple[float, float, float]]] = {
     "seat_top": ("pelvis", (0, -0.082, -0.010)),
     "floor": ("pelvis", (0, -0.082, -0.010)),  # moved down to the ground once that is known
 }
-_LEFT_SITES = {
+_LEFT_SITES: dict[str, Site] = {
     "eye": ("head", (0.0195, 0.0635, 0.0720)),
     "ear": ("head", (0.0535, 0.052, 0.004)),
     "temple": ("head", (0.0540, 0.065, 0.002)),
@@ -59,13 +60,23 @@ _LEFT_SITES = {
     "sole_back": ("ankle", (0, -0.042, -0.022)),
     "sole_front": ("ankle", (0.006, -0.046, 0.094)),
 }
-for _i, (_spread, _reach) in enumerate(((0.0145, 0.090), (0.005, 0.098), (-0.005, 0.093), (-0.0145, 0.082))):
-    _LEFT_SITES[f"finger_{_i}_root"] = ("wrist", (0.0, -0.044, 0.85 * _spread))
-    _LEFT_SITES[f"finger_{_i}_tip"] = ("wrist", (-0.008, -_reach, 1.45 * _spread))
-for _side, _sign in (("left", 1.0), ("right", -1.0)):
-    for _name, (_joint, (_x, _y, _z)) in _LEFT_SITES.items():
-        _joint = _joint if _joint == "head" else f"{_side}_{_joint}"
-        _SITES[f"{_side}_{_name}"] = (_joint, (_sign * _x, _y, _z))
+_FINGERS = ((0.0145, 0.090), (0.005, 0.098), (-0.005, 0.093), (-0.0145, 0.082))  # how far aside, how long
+
+
+def _all_sites() -> dict[str, Site]:
+    """The middle ones, the left ones with their fingers, and the mirror images of those."""
+    left = dict(_LEFT_SITES)
+    for i, (aside, reach) in enumerate(_FINGERS):
+        left[f"finger_{i}_root"] = ("wrist", (0.0, -0.044, 0.85 * aside))
+        left[f"finger_{i}_tip"] = ("wrist", (-0.008, -reach, 1.45 * aside))
+    sites = dict(_MIDDLE_SITES)
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        for name, (joint, (x, y, z)) in left.items():
+            sites[f"{side}_{name}"] = (joint if joint == "head" else f"{side}_{joint}", (sign * x, y, z))
+    return sites
+
+
+_SITES = _all_sites()
 SITES = (*JOINTS, *_SITES)
 _SITE_JOINTS = np.array([*range(len(JOINTS)), *(JOINTS.index(joint) for joint, _ in _SITES.values())])
 _SITE_OFFSETS = np.array([*((0.0, 0.0, 0.0) for _ in JOINTS), *(place for _, place in _SITES.values())])

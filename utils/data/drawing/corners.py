@@ -6,8 +6,8 @@ right ones. Top and bottom differ: the headline is above.
 
 import numpy as np
 
-from utils.data.people_canvas import CORNERS, Patches, Tubes, hull
-from utils.data.people_view import Figures, Placement, rotations
+from utils.data.drawing.canvas import CORNERS, Patches, Tubes, hull
+from utils.data.drawing.view import Figures, Placement, rotations
 
 _SQUARE = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])  # x right, y down, as the card is read
 _INK = ((36, 40, 52), (150, 44, 48), (40, 84, 140), (44, 110, 84), (206, 120, 44), (110, 70, 130))

@@ -12,9 +12,9 @@ import numpy as np
 
 from utils.core.geometry import cxcywh_to_xyxy
 from utils.core.poses import person_areas
-from utils.data.boxes import box_around
-from utils.data.headers import upright_size
-from utils.data.listing import join
+from utils.data.reading.boxes import box_around
+from utils.data.reading.headers import upright_size
+from utils.data.reading.listing import join
 from utils.data.records import Digest, Packer, Problem, Records, Wanted
 
 ROUNDING = 1e-3  # how far outside 0..1 still counts as a rounding error

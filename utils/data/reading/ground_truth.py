@@ -9,7 +9,7 @@ import numpy as np
 from utils.core.geometry import xywh_to_xyxy, xyxy_to_xywh
 from utils.core.poses import person_areas
 from utils.core.schema import KeypointSchema
-from utils.data import coco_json
+from utils.data.reading import coco_json
 from utils.data.records import Records
 
 RESOLUTION = 1e-4  # px; what float32 leaves of a coordinate at the far end of a photograph

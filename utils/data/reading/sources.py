@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from utils.data import cache, coco_json, labels_txt
-from utils.data.listing import join
+from utils.data.reading import cache, coco_json, labels_txt
+from utils.data.reading.listing import join
 from utils.data.records import Records, Wanted
 
 

@@ -1,0 +1,1 @@
+"""The parts that scenes with people, cards and hands are drawn from."""
