@@ -8,13 +8,10 @@ ten numbers. The two take turns.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from benchmarks.timing import machine, medians
 from utils.core.schema import KeypointSchema
 from utils.evaluation.coco import evaluate, loaded_in
 from utils.evaluation.diagnosis import diagnose
@@ -35,22 +32,23 @@ def main() -> None:
     truth = annotated(args.images, args.people, rng)
     results = found(truth, args.poses, rng)
     rows = results.to_coco()
-    print(f"{args.images:,} images, {len(truth):,} people, {len(results):,} poses; {args.repeats} turns\n")
-    seconds = take_turns(
+    print(f"{args.images:,} images, {len(truth):,} people, {len(results):,} poses; {machine()}\n")
+    milliseconds = medians(
         {
-            "ours, hotcoco": lambda: evaluate(truth, results),
+            "ours": lambda: evaluate(truth, results),
             "pycocotools": lambda: loaded_in("reference", truth, [dict(row) for row in rows]).curves(),
             "OKS and PCK by keypoint": lambda: per_keypoint(match(pair_up(truth, results), FOUND)),
         },
-        args.repeats,
+        repeats=args.repeats,
+        warm_up=1,
     )
-    start = time.perf_counter()
-    diagnose(truth, results)
-    seconds["kinds of errors and their cost (once)"] = [(time.perf_counter() - start, float("nan"))]
-    report(seconds)
+    milliseconds |= medians({"kinds of errors": lambda: diagnose(truth, results)}, repeats=1, warm_up=0)
+    for name, taken in milliseconds.items():
+        print(f"{name:<26}{taken / 1000:>8.3f} s")
+    print(f"\nours is {milliseconds['pycocotools'] / milliseconds['ours']:.1f} times as fast as pycocotools")
     ours, reference = (evaluate(truth, results, tool=tool).numbers for tool in ("fast", "reference"))
     apart = max(abs(ours[name] - reference[name]) for name in ours)
-    print(f"\nAP {ours['AP']:.6f}; the ten numbers differ by at most {apart:.1e}")
+    print(f"AP {ours['AP']:.6f} from both; the ten numbers differ by at most {apart:.0e}")
 
 
 def annotated(images: int, people: int, rng: np.random.Generator) -> GroundTruth:
@@ -99,29 +97,6 @@ def found(truth: GroundTruth, poses: int, rng: np.random.Generator) -> Results:
         keypoint_scores=rng.random((poses, truth.schema.count)).astype(np.float32),
         scores=scores.clip(0.001, 1).round(6).astype(np.float32),
     )
-
-
-def take_turns(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """Wall and CPU seconds of every way, in turn, after a first turn that does not count."""
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, way in ways.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            way()
-            if turn:
-                seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return seconds
-
-
-def report(seconds: dict[str, list[tuple[float, float]]]) -> None:
-    def median(name: str, which: int) -> float:
-        return statistics.median(entry[which] for entry in seconds[name])
-
-    print(f"{'median seconds':<40}{'wall':>8}{'CPU':>8}")
-    for name in seconds:
-        print(f"{name:<40}{median(name, 0):>8.3f}{median(name, 1):>8.3f}")
-    ratios = [median("pycocotools", which) / median("ours, hotcoco", which) for which in (0, 1)]
-    print(f"\nfaster than pycocotools: {ratios[0]:.1f} times by the clock, {ratios[1]:.1f} times in CPU time")
 
 
 if __name__ == "__main__":
