@@ -114,9 +114,9 @@ class Results:
 
     def without_rivals(self, sigmas: Sequence[float], threshold: float) -> "Results":
         """For person crops: of poses of one image that are more alike than the threshold, only the best."""
+        order = np.argsort(self.image_ids, kind="stable")
         kept = []
-        for image_id in np.unique(self.image_ids):
-            chosen = np.flatnonzero(self.image_ids == image_id)
+        for chosen in np.split(order, np.flatnonzero(np.diff(self.image_ids[order])) + 1):
             survivors = keep_by_oks(
                 torch.from_numpy(self.keypoints[chosen]),
                 torch.from_numpy(self.scores[chosen]),
@@ -125,7 +125,7 @@ class Results:
                 threshold=threshold,
             )
             kept.append(chosen[survivors.numpy()])
-        return self[np.concatenate(kept) if kept else np.zeros(0, np.int64)]
+        return self[np.concatenate(kept)]
 
     def to_coco(self) -> list[dict[str, Any]]:
         """Rows in the official form of keypoint submissions.
