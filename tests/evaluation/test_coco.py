@@ -177,7 +177,7 @@ def test_without_hotcoco_pycocotools_counts_the_same(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(coco.importlib.util, "find_spec", lambda name: None)
     coco._hotcoco_is_there.cache_clear()
     try:
-        assert coco._tool("fast") is coco._Pycocotools
+        assert isinstance(coco.loaded_in("fast", truth([person(1)]), [row(1)]), coco._Pycocotools)
         assert evaluate(truth([person(1)]), found(row(1))).ap == pytest.approx(1)
     finally:
         coco._hotcoco_is_there.cache_clear()

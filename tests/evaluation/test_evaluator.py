@@ -66,6 +66,7 @@ def test_the_crops_of_an_image_all_count_and_poses_that_are_alike_are_one_person
     found = Evaluator([crops], truth, rivals=0.9)(apart)
     assert found.ap == pytest.approx(1)
     assert found.results.scores == pytest.approx([0.72, 0.4])  # the box's score times the pose's
+    assert len(Evaluator([crops], truth, rivals=0.9)(lambda given: [poses(), poses()]).results) == 0
     alike = Evaluator([crops], truth, rivals=0.9)(everybody_stands)
     assert len(alike.results) == 1 and alike.counts.looked_at == 1
 

@@ -118,6 +118,11 @@ def test_thresholds_and_loss_weights_can_be_replaced_and_unknown_ones_are_refuse
         load(NANO, select={"overwrite_tol": 50})
 
 
+def test_the_usual_thresholds_of_a_command_give_way_to_those_that_a_user_types_and_reach_who_has_them() -> None:
+    model = load(NANO, select={"conf": 0.5}, usual={"conf": 0.001, "iou": 0.65, "overwrite_tol": 50})
+    assert model.selection.conf == 0.5 and model.selection.iou == 0.65
+
+
 def test_another_number_of_keypoints_is_refused_without_a_yaml_and_welcome_with_one(
     tmp_path: Path, nano, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -55,7 +55,7 @@ class Scores:
 def evaluate(ground_truth: GroundTruth, results: Results, *, tool: Tool = "fast") -> Scores:
     """The ten numbers of COCO, or the nine of CrowdPose where the images have a crowd index."""
     rows = checked(results, ground_truth).best(MOST_PER_IMAGE).to_coco()
-    loaded = _tool(tool)(ground_truth, rows)
+    loaded = loaded_in(tool, ground_truth, rows)
     everywhere = loaded.curves()
     if ground_truth.crowd_index is None:
         return Scores(_coco_numbers(everywhere), everywhere)
@@ -111,7 +111,7 @@ def checked(results: Results, ground_truth: GroundTruth) -> Results:
 # ---------------------------------------------------------------------------------------------- the two tools
 
 
-class _Tool:
+class Loaded:
     """One of the two tools with everything loaded: it accumulates over all images, or over some."""
 
     def __init__(self, ground_truth: GroundTruth, rows: list[dict[str, Any]]) -> None:
@@ -128,8 +128,10 @@ def check_tool(name: str) -> Tool:
     return name
 
 
-def _tool(name: str) -> type[_Tool]:
-    return _Hotcoco if check_tool(name) == "fast" and _hotcoco_is_there() else _Pycocotools
+def loaded_in(tool: Tool, ground_truth: GroundTruth, rows: list[dict[str, Any]]) -> Loaded:
+    """Ground truth and the rows of a results file in one of the tools; pycocotools where hotcoco is missing."""
+    kind = _Hotcoco if check_tool(tool) == "fast" and _hotcoco_is_there() else _Pycocotools
+    return kind(ground_truth, rows)
 
 
 @cache
@@ -140,7 +142,7 @@ def _hotcoco_is_there() -> bool:
     return False
 
 
-class _Hotcoco(_Tool):
+class _Hotcoco(Loaded):
     def __init__(self, ground_truth: GroundTruth, rows: list[dict[str, Any]]) -> None:
         from hotcoco import COCO
 
@@ -163,7 +165,7 @@ class _Hotcoco(_Tool):
         return _curves(evaluation.eval)
 
 
-class _Pycocotools(_Tool):
+class _Pycocotools(Loaded):
     def __init__(self, ground_truth: GroundTruth, rows: list[dict[str, Any]]) -> None:
         from pycocotools.coco import COCO
 

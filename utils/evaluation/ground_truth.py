@@ -83,7 +83,9 @@ class GroundTruth:
         }
 
     @classmethod
-    def read(cls, source: "Mapping[str, Any] | str | Path | GroundTruth", schema: KeypointSchema | None = None) -> Any:
+    def read(
+        cls, source: "Mapping[str, Any] | str | Path | GroundTruth", schema: KeypointSchema | None = None
+    ) -> "GroundTruth":
         """From a COCO or CrowdPose data set: the values or the file. Without a schema the categories' own is taken."""
         if isinstance(source, GroundTruth):
             return source
