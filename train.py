@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
     from utils.data.loader import Loading
     from utils.training.trainer import Evaluate, Trainer
 
-THOROUGH = {"conf": 0.001, "iou": 0.65}  # as published AP is counted: doubtful people cost little and win recall
 CACHES = {"": "none", "ram": "memory", "disk": "disk"}
 NOT_KEPT = ("resume", "device")  # a run that goes on takes these from its own command line
 
@@ -95,7 +94,7 @@ def evaluator_of(data: "DataSpec", model: "PoseModel", loading: "Loading", devic
     from utils.evaluation.evaluator import RIVALS, Evaluator
     from utils.inference.predictor import OneStage
 
-    usual = {name: value for name, value in THOROUGH.items() if name in model.select_type.__dataclass_fields__}
+    usual = {name: value for name, value in flags.THOROUGH.items() if name in model.select_type.__dataclass_fields__}
     spec = model.spec.with_settings(select=usual)
     batches = evaluation_loader(data.records("val"), spec, loading)
     rivals = RIVALS if spec.view == "person" else None

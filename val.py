@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
 
 Size = tuple[int, int]  # (height, width)
 TASKS = ("train", "val", "test", "speed", "study")
-THOROUGH = {"conf": 0.001, "iou": 0.65}  # as published AP is counted: doubtful people cost little and win recall
 QUICK = {"conf": 0.25, "iou": 0.45}  # as in use
 STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
 
@@ -51,7 +50,7 @@ def predictor_of(args: argparse.Namespace, data: "DataSpec") -> "OneStage":
 
     device, views = choose_device(args.device), read_views(args.scales, args.flips)
     join_processes(device)
-    usual = QUICK if args.task == "speed" else THOROUGH
+    usual = QUICK if args.task == "speed" else flags.THOROUGH
     model = load(args.weights, args.cfg, data.schema, classes=data.classes, select=flags.selection(args), usual=usual)
     return OneStage(fused(model), device=device, half=args.half, views=views, size=flags.image_size(args.img))
 

@@ -21,6 +21,15 @@ STEPS = (
     ("Look for faults in a data set, and make a page", f"-m utils.data.check {FOLDER}/people --project {FOLDER}/check"),
     ("Turn its labels into YOLO-pose txt", f"-m utils.data.convert {FOLDER}/people --to txt --out {FOLDER}/labels"),
     ("Weigh a model", "-m models.summary yolov5n6_kpts.yaml --img 320"),
+    (
+        "Train for two epochs: enough to see a run and its folder, far too little to learn anything",
+        f"train.py --cfg yolov5n6_kpts.yaml --data {FOLDER}/people --img 192 --batch-size 8 --epochs 2"
+        f" --project {FOLDER}/train --workers 2",
+    ),
+    (
+        "Count its AP, as COCO does: near zero after two epochs",
+        f"val.py --weights {FOLDER}/train/exp/weights/last.safetensors --data {FOLDER}/people --project {FOLDER}/val",
+    ),
     ("Find people from Python", f"-c {shlex.quote(PREDICT)}"),
 )  # fmt: skip
 
@@ -33,7 +42,9 @@ def main() -> int:
         done = subprocess.run([sys.executable, *shlex.split(command)], check=False)
         if done.returncode:
             return done.returncode
-    print(f"\nOpen {FOLDER}/check/people/index.html, and the pictures in {FOLDER}/people.")
+    print(
+        f"\nOpen {FOLDER}/check/people/index.html, {FOLDER}/train/exp/report.html and the pictures in {FOLDER}/people."
+    )
     return 0
 
 

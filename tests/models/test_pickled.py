@@ -1,0 +1,243 @@
+"""Checkpoints of the YOLOv5 lineage: whatever network the pickled modules are, that one is built.
+
+The files are made here: our networks, dressed in the class names and attributes that the originals pickle.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from models import families, layers
+from models.build import load, read_model_yaml
+from models.summary import as_text, summarise
+from utils.core.contract import ModelSpec, PoseModel, read_rows
+from utils.core.schema import KeypointSchema
+from utils.core.tta import View
+
+NAMES = {
+    "common": ("Conv", "C3", "Bottleneck", "SPP", "SPPF", "Focus", "Concat", "Contract"),
+    "yolo": ("Model", "Detect"),
+}
+
+
+@pytest.fixture
+def originals() -> Iterator[dict[str, type[nn.Module]]]:
+    """Classes called models.common.Conv and so on, there only while a file is written."""
+    found: dict[str, type[nn.Module]] = {}
+    for module, names in NAMES.items():
+        full = f"models.{module}"
+        sys.modules[full] = ModuleType(full)
+        for name in names:
+            found[name] = type(name, (nn.Module,), {"__module__": full})
+            setattr(sys.modules[full], name, found[name])
+    yield found
+    for module in NAMES:
+        del sys.modules[f"models.{module}"]
+
+
+def dressed(model: PoseModel, kinds: dict[str, type[nn.Module]], **facts: object) -> nn.Module:
+    """Our network as the originals would have it in memory."""
+
+    def plain(name: str, **children: nn.Module) -> nn.Module:
+        made = kinds[name]()
+        for child, module in children.items():
+            made.add_module(child, module)
+        return made
+
+    def conv(ours: layers.Conv) -> nn.Module:
+        return plain("Conv", conv=ours.conv, bn=ours.bn, act=ours.act)
+
+    def layer(ours: nn.Module) -> nn.Module:
+        if isinstance(ours, layers.Conv):
+            return conv(ours)
+        if isinstance(ours, layers.C3):
+            blocks = []
+            for block in ours.m:
+                blocks.append(plain("Bottleneck", cv1=conv(block.cv1), cv2=conv(block.cv2)))
+                blocks[-1].add = block.adds
+            return plain("C3", cv1=conv(ours.cv1), cv2=conv(ours.cv2), cv3=conv(ours.cv3), m=nn.Sequential(*blocks))
+        if isinstance(ours, layers.SPPF):
+            window = 2 * len(ours.pools[0]) + 1
+            return plain("SPPF", cv1=conv(ours.cv1), cv2=conv(ours.cv2), m=nn.MaxPool2d(window, 1, window // 2))
+        if isinstance(ours, layers.SPP):
+            sizes = [1 + 2 * sum(len(pool) for pool in ours.pools[: i + 1]) for i in range(len(ours.pools))]
+            pools = nn.ModuleList(nn.MaxPool2d(size, 1, size // 2) for size in sizes)
+            return plain("SPP", cv1=conv(ours.cv1), cv2=conv(ours.cv2), m=pools)
+        if isinstance(ours, layers.ConvFocus):  # TI's older files call it Focus too
+            return plain("Focus", conv_slice=conv(ours.conv_slice), conv=conv(ours.conv))
+        if isinstance(ours, layers.Focus):
+            inner = {"contract": kinds["Contract"]()} if ours.order == "rows" else {}
+            return plain("Focus", **inner, conv=conv(ours.conv))
+        if isinstance(ours, layers.Upsample):
+            return nn.Upsample(None, ours.scale_factor, "nearest")
+        return plain("Concat")
+
+    body = [layer(ours) for ours in model.body.layers]
+    for i, (module, row) in enumerate(zip(body, model.spec.rows, strict=True)):
+        module.i, module.f = i, row.source[0] if len(row.source) == 1 else list(row.source)
+    detect = kinds["Detect"]()
+    detect.m = model.head.box
+    if len(model.head.keypoint):
+        branches = [
+            nn.Sequential(*map(_dressed_branch(conv), b)) if isinstance(b, nn.Sequential) else b
+            for b in model.head.keypoint
+        ]
+        detect.m_kpt, detect.nkpt = nn.ModuleList(branches), model.spec.schema.count
+    stride = torch.tensor([float(s) for s in model.body.strides])
+    detect.register_buffer("anchors", model.anchors / stride.view(-1, 1, 1))
+    if facts.pop("anchor_grid", True):
+        detect.register_buffer("anchor_grid", model.anchors.view(len(stride), 1, -1, 1, 1, 2).clone())
+    detect.stride, detect.f, detect.nc = stride, list(model.settings.inputs), len(model.spec.classes)
+    whole = kinds["Model"]()
+    whole.model = nn.Sequential(*body, detect)
+    whole.names = list(model.spec.classes)
+    for name, value in facts.items():
+        setattr(whole, name, value)
+    return whole
+
+
+def _dressed_branch(conv):
+    return lambda module: conv(module) if isinstance(module, layers.Conv) else module
+
+
+def alive(spec: ModelSpec) -> PoseModel:
+    """A network whose statistics are not those of a new one."""
+    torch.manual_seed(0)
+    model = families.find("yolo_pose")(spec)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return model.eval()
+
+
+def nano(name: str, **head: object) -> ModelSpec:
+    spec = read_model_yaml(name)
+    return replace(spec, head={**spec.head, **head})
+
+
+def with_row(spec: ModelSpec, index: int, row: list) -> ModelSpec:
+    rows = list(spec.rows)
+    [rows[index]] = read_rows([row], "test")
+    return replace(spec, rows=tuple(rows))
+
+
+def detector(stem: list, pyramid: list) -> ModelSpec:
+    """A YOLOv5 detector of three levels and eighty classes, much reduced."""
+    middle = [[-1, 1, "Conv", [16, 3, 2]], [-1, 1, "C3", [16]]]
+    levels = [[-1, 1, "Conv", [channels, 3, 2]] for channels in (32, 48, 64)]
+    rows = [stem, *middle, *levels, pyramid]
+    anchors = [[10, 13, 16, 30, 33, 23], [30, 61, 62, 45, 59, 119], [116, 90, 156, 198, 373, 326]]
+    return ModelSpec(
+        family="yolo_pose",
+        schema=KeypointSchema.unnamed(0),
+        classes=tuple(f"thing {i}" for i in range(80)),
+        rows=read_rows(
+            [[*row[:4], {"activation": "silu", **(row[4] if len(row) > 4 else {})}] for row in rows], "test"
+        ),
+        head={"inputs": [3, 4, 6], "anchors": anchors, "keypoint_depth": 0},
+    )
+
+
+NETWORKS = {
+    "TI's pose network": nano("yolov5n6_kpts.yaml"),
+    "TI's pose network with a single 1x1 for keypoints": nano("yolov5n6_kpts.yaml", keypoint_depth=0),
+    "TI's pose network with one depthwise convolution": nano("yolov5n6_kpts.yaml", keypoint_depth=1),
+    "ti_lite, ReLU but SiLU in the pyramid": nano("yolov5n6_kpts_ti_lite.yaml"),
+    "the original's order of the Focus stem": with_row(
+        nano("yolov5n6_kpts.yaml"), 0, [-1, 1, "Focus", [16, 3], {"activation": "silu", "order": "columns"}]
+    ),
+    "other anchors than the YAML's": nano(
+        "yolov5n6_kpts.yaml", anchors=[[8, 9, 20, 31, 40, 52], [60, 70, 80, 90, 99, 98], [120, 130, 140, 150, 160, 170],
+                                       [200.5, 210.25, 300, 310, 400, 410]]),
+    "a YOLOv5 detector of release 5": detector(
+        [-1, 1, "Focus", [8, 3], {"order": "columns"}], [-1, 1, "SPP", [64, [5, 9, 13]]]),
+    "a YOLOv5 detector of release 6": detector([-1, 1, "Conv", [8, 6, 2, 2]], [-1, 1, "SPPF", [64, 5]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", NETWORKS)
+def test_the_network_in_the_file_is_the_one_that_is_built(originals, tmp_path: Path, what: str) -> None:
+    expected = alive(NETWORKS[what])
+    path = tmp_path / "last.pt"
+    torch.save(
+        {"epoch": 3, "ema": None, "model": dressed(expected, originals, yaml={"nc": 1}), "optimizer": None}, path
+    )
+    found = load(path)
+    assert not found.training
+    assert found.spec.classes == expected.spec.classes and found.spec.schema.count == expected.spec.schema.count
+    assert torch.equal(found.anchors, expected.anchors)
+    images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for ours, theirs in zip(found(images), expected(images), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_and_the_average_are_preferred_as_the_originals_do(originals, tmp_path: Path) -> None:
+    latest, average = alive(NETWORKS["TI's pose network"]), alive(NETWORKS["TI's pose network"])
+    with torch.no_grad():
+        for parameter in average.parameters():
+            parameter.mul_(0.5)
+    path = tmp_path / "last.pt"
+    torch.save({"model": dressed(latest, originals).half(), "ema": dressed(average, originals).half()}, path)
+    found = load(path)
+    kernel = "body.layers.1.conv.weight"
+    assert found.state_dict()[kernel].dtype == torch.float32
+    assert torch.equal(found.state_dict()[kernel], average.state_dict()[kernel].half().float())
+
+
+def test_anchors_are_found_where_later_releases_keep_them(originals, tmp_path: Path) -> None:
+    expected = alive(NETWORKS["a YOLOv5 detector of release 6"])
+    path = tmp_path / "yolov5n.pt"
+    torch.save({"model": dressed(expected, originals, anchor_grid=False)}, path)
+    torch.testing.assert_close(load(path).anchors, expected.anchors)
+
+
+def test_a_detector_finds_things_and_no_keypoints(originals, tmp_path: Path) -> None:
+    path = tmp_path / "yolov5n.pt"
+    torch.save({"model": dressed(alive(NETWORKS["a YOLOv5 detector of release 6"]), originals)}, path)
+    model = load(path, select={"conf": 0.0, "max_poses": 5})
+    with torch.no_grad():
+        [poses] = model.select(model.decode([model(torch.rand(1, 3, 64, 64))], [View()]))
+    assert len(poses) == 5 and poses.keypoints.shape == (5, 0, 2) and poses.classes.max() < 80
+
+
+def test_the_summary_says_which_network_a_file_holds(originals, tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({"model": dressed(alive(NETWORKS["ti_lite, ReLU but SiLU in the pyramid"]), originals)}, path)
+    model = load(path)
+    text = as_text("last.pt", model, summarise(model, (64, 64)))
+    assert "ConvFocus [16, 3] relu" in text and "SPP [256, [3, 5, 7]] silu" in text and "keypoint_depth=0" in text
+
+
+def test_a_layer_that_is_not_known_is_named(originals, tmp_path: Path) -> None:
+    whole = dressed(alive(NETWORKS["TI's pose network"]), originals)
+    strange = originals["Contract"]()
+    strange.i, strange.f = 2, -1
+    whole.model[2] = strange
+    path = tmp_path / "strange.pt"
+    torch.save({"model": whole}, path)
+    with pytest.raises(ValueError, match=r"strange\.pt: layer 2 is a Contract; known are Conv, DWConv, C3"):
+        load(path)
+
+
+def test_a_network_of_another_kind_asks_for_its_yaml(originals, tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    torch.save({"model": nn.Sequential(nn.Linear(2, 2))}, path)
+    with pytest.raises(ValueError, match=r"other\.pt: weights without a network that is known here"):
+        load(path)
+
+
+def test_folded_weights_are_not_taken_for_trainable_ones(originals, tmp_path: Path) -> None:
+    whole = dressed(alive(NETWORKS["TI's pose network"]), originals)
+    del whole.model[1].bn
+    path = tmp_path / "fused.pt"
+    torch.save({"model": whole}, path)
+    with pytest.raises(ValueError, match=r"fused\.pt: its normalisation is folded away"):
+        load(path)
