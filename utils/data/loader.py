@@ -1,5 +1,6 @@
 """Loaders: samples in batches, by workers, from any step of any epoch, for any number of ranks."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,15 +66,16 @@ class Loader:
     """Batches of one epoch after another. Damaged images are named once, by the main process."""
 
     def __init__(self, samples: Samples, sampler: TrainingSampler | EvaluationSampler, loading: Loading) -> None:
+        workers = min(loading.workers, os.cpu_count() or 1)  # more than cores only take turns
         self.samples, self.sampler = samples, sampler
         self._named = np.zeros(len(samples.damaged), bool)
         self._batches = DataLoader(
             samples,
             batch_sampler=sampler,
-            num_workers=loading.workers,
+            num_workers=workers,
             collate_fn=collate,
             worker_init_fn=worker_init,
-            persistent_workers=loading.workers > 0,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # torch draws from it for every epoch; ours must not depend on that
         )
