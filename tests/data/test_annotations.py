@@ -130,3 +130,15 @@ def test_pycocotools_takes_the_ground_truth_of_labels(tmp_path: Path):
 def test_category_ids_are_those_of_the_file(tmp_path: Path):
     coco_folder(tmp_path, [annotation(category_id=9)], categories=[coco([])["categories"][0] | {"id": 9}])
     assert DataSpec.read(tmp_path).category_ids("train") == (9,)
+
+
+def test_a_data_set_that_is_not_here_says_how_to_get_it(tmp_path: Path) -> None:
+    path = tmp_path / "away.yaml"
+    path.write_text(
+        "path: nowhere\ntrain: {images: train, annotations: train.json}\nfetch: python get_it.py\n"
+        "classes: [person]\nkeypoints: [nose]\n"
+    )
+    with pytest.raises(ValueError, match=r"train\.json: not there, .* 'away' .*; get it with: python get_it\.py"):
+        DataSpec.read(path).records("train")
+    with pytest.raises(ValueError, match=r"train\.json: not there"):
+        DataSpec.read(path).ground_truth("train")

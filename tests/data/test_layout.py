@@ -131,7 +131,7 @@ def test_a_split_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path)
 
 def test_a_missing_folder_is_named(tmp_path: Path):
     data = DataSpec.read(write(tmp_path, "train: images\n" + KEYPOINTS))
-    with pytest.raises(ValueError, match=r"images: no such folder"):
+    with pytest.raises(ValueError, match=r"images: not there, the data set .data. is missing"):
         data.records("train")
 
 

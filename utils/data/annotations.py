@@ -33,7 +33,7 @@ class DataSpec(Layout):
             layout = read_annotation_file(path)
         else:
             layout = read_data_yaml(source)
-        return cls(layout.name, layout.root, layout.splits, layout.classes, layout.schema)
+        return cls(layout.name, layout.root, layout.splits, layout.classes, layout.schema, layout.fetch)
 
     def split(self, name: str) -> Split:
         if name not in self.splits:
@@ -59,7 +59,7 @@ class DataSpec(Layout):
 
     def annotated_records(self, split: str, *, boxes_from_keypoints: bool = False) -> Records:
         """What the annotation files say, whether a JSON's images are there or not."""
-        part = self.split(split)
+        part = self._here(split)
         wanted = Wanted(self.classes, self.schema.count, boxes_from_keypoints)
         if part.annotations is None:
             source = LabelSource(image_names(part.images, self.root), self.root, wanted)
@@ -67,6 +67,15 @@ class DataSpec(Layout):
         home = part.annotations.with_name(part.annotations.name + ".limber.cache")
         records = cache.read(JsonSource(part.annotations, part.images[0], wanted), home)
         return replace(records, root=str(self._start_of_names(records, part.images[0])))
+
+    def _here(self, name: str) -> Split:
+        """A split whose files are on this machine; where they are not, how to get them is told."""
+        part = self.split(name)
+        for path in (part.annotations,) if part.annotations else part.images:
+            if not path.exists():
+                remedy = f"get it with: {self.fetch}" if self.fetch else "look at 'path' in the data YAML"
+                raise ValueError(f"{path}: not there, the data set '{self.name}' is missing or incomplete; {remedy}")
+        return part
 
     def _start_of_names(self, records: Records, folder: Path) -> Path:
         """The folder that a JSON's file names start from: mostly the images' own, sometimes one above it."""
@@ -87,7 +96,7 @@ class DataSpec(Layout):
 
     def ground_truth(self, split: str) -> dict[str, Any]:
         """The split as a COCO data set, for the evaluator: the JSON itself, else made from the labels."""
-        part = self.split(split)
+        part = self._here(split)
         if part.annotations:
             return ground_truth.from_json(part.annotations)
         return ground_truth.from_records(self.readable_records(split), self.classes, self.schema)

@@ -12,7 +12,7 @@ from utils.data.reading import coco_json, labels_txt
 from utils.data.reading.listing import image_names
 
 SPLITS = ("train", "val", "test")
-OUR_KEYS = ("path", *SPLITS, "classes", "keypoints", "sigmas", "skeleton", "groups")
+OUR_KEYS = ("path", *SPLITS, "classes", "keypoints", "sigmas", "skeleton", "groups", "fetch")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Layout:
     splits: Mapping[str, Split]  # "train", "val", "test", as far as there are
     classes: tuple[str, ...]
     schema: KeypointSchema
+    fetch: str = ""  # the command that brings the files
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def read_data_yaml(source: str | Path) -> Layout:
         raise ValueError(f"{path}: no split found; expected 'train:' or 'val:' with the images' folder")
     splits = {split: _split(value, root, f"{path}: {split}") for split, value in found.items()}
     classes = _classes(values, str(path))
-    return Layout(path.stem, root, splits, classes, _schema(values, splits, str(path)))
+    schema = _schema(values, splits, str(path))
+    return Layout(path.stem, root, splits, classes, schema, str(values.get("fetch", "")))
 
 
 def _root(values: Mapping[str, Any], path: Path) -> Path:
