@@ -10,7 +10,6 @@ from models.build import load, read_model_yaml
 from models.layers import fused
 from models.losses import keypoint_loss
 from tests.test_contract import Case, images, people, schema_of
-from utils.core.config import find, read_yaml
 from utils.core.poses import Targets
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
@@ -140,10 +139,3 @@ def test_the_ti_layer_names_strides_and_anchors() -> None:
     layer = load("yolov5s6_kpts_ti_lite.yaml").ti_layer()
     assert layer.strides == (8, 16, 32, 64) and layer.keypoints == 17 and layer.classes == 1
     assert layer.anchors[0] == ((19.0, 27.0), (44.0, 40.0), (38.0, 94.0))
-
-
-@pytest.mark.parametrize("name", ["hyp.scratch.yaml", "hyp.scratch_lite.yaml", "hyp.finetune.yaml"])
-def test_every_recipe_names_the_settings_of_the_mended_loss_and_keeps_them_as_published(name: str) -> None:
-    model = load("yolov5n6_kpts.yaml", recipe=read_yaml(find(name)))
-    assert (model.gains.kpt_sharpness, model.gains.kpt_tail) == (2.0, 0.0)
-    assert {"kpt_sharpness", "kpt_tail"} <= set(read_yaml(find(name)))
