@@ -11,7 +11,7 @@ from utils.core.console import log
 from utils.training.log import Curve, Row, panels
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
-WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 320, 170, 56, 22, 10  # of a panel and of its margins
+WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 320, 170, 54, 22, 10  # of a panel and of its margins
 SHADES = ("#2463a8", "#c8501e", "#8a929c")
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#22262b;background:#fff;max-width:1080px;
