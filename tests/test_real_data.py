@@ -1,5 +1,6 @@
 """Real photographs with real annotations go all the way: read, loaded, augmented, and learned from for an epoch."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def test_a_real_set_trains_for_one_epoch(shared: Path, folder: str, split: str, 
     torch.manual_seed(0)
     model = load("yolov5n6_kpts.yaml", schema=data.schema, classes=data.classes).train()
     assert model.spec.schema == data.schema
-    spec = model.spec.with_input((SIDE, SIDE))
+    spec = replace(model.spec, input_size=(SIDE, SIDE))
     loader = training_loader(records, spec, Augment(), Loading(batch_size=4, workers=0))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4)
     losses, seen = [], 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.anchors import match_anchors
-from models.build import load, read_model_yaml, renamed
+from models.build import load, renamed
 from models.layers import Focus, fused
 from models.losses import complete_iou
 from tests.models.original import Original, original_rows, targets_from_rows
@@ -317,6 +317,6 @@ def test_the_checkpoint_says_which_network_it_is(tiny: Original) -> None:
     assert spec.head["keypoint_depth"] == 6 and spec.head["layout"] == "published"
     assert spec.rows[0].options == {"activation": "silu", "order": "rows"}
     assert spec.schema.names[0] == "nose" and spec.classes == ("person",)
-    assert spec.rows[1:] == tiny.model().spec.rows[1:] or len(spec.rows) == len(
-        read_model_yaml("yolov5s6_kpts.yaml").rows
-    )
+    for found, own in zip(spec.rows, tiny.model().spec.rows, strict=True):
+        assert (found.layer, found.source, found.repeats) == (own.layer, own.source, own.repeats)
+        assert found.arguments[:1] == own.arguments[:1]

@@ -71,10 +71,6 @@ class ModelSpec:
         values["rows"] = read_rows(values.get("rows", ()), where)
         return into(cls, values, where)
 
-    def with_input(self, size: tuple[int, int]) -> "ModelSpec":
-        """The same network, trained for images of another (height, width)."""
-        return replace(self, input_size=size)
-
     def with_settings(
         self, *, select: Mapping[str, Any] | None = None, gains: Mapping[str, Any] | None = None
     ) -> "ModelSpec":

@@ -87,7 +87,7 @@ def _meet_on_slurm() -> None:
 def leave_processes() -> None:
     """Part from the others, all at the same time: their threads may still be talking to one that leaves early."""
     if distributed.is_initialized():
-        distributed.barrier()
+        wait_for_all()
         distributed.destroy_process_group()
 
 
