@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PROCESSES ?= 2  # that share the tests; each with one thread, or they wait for one another
 
 .PHONY: demo test test-all lint clean
 
@@ -9,10 +10,10 @@ demo: .venv/ready
 	$(BIN)/python -m demos.tour
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PROCESSES)
 
 test-all: .venv/ready
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(PROCESSES) -m "slow or not slow"
 
 lint: .venv/ready
 	$(BIN)/ruff check .

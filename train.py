@@ -96,7 +96,7 @@ def evaluator_of(data: "DataSpec", model: "PoseModel", loading: "Loading", devic
 
     usual = {name: value for name, value in flags.THOROUGH.items() if name in model.select_type.__dataclass_fields__}
     spec = model.spec.with_settings(select=usual)
-    batches = evaluation_loader(data.records("val"), spec, loading)
+    batches = evaluation_loader(data.records("val"), spec, loading, fit=model.letterbox)
     rivals = RIVALS if spec.view == "person" else None
     truth, ids = data.ground_truth("val"), data.category_ids("val")
     evaluator = Evaluator(batches, truth, schema=data.schema, category_ids=ids, rivals=rivals)

@@ -62,12 +62,13 @@ def evaluator_of(args: argparse.Namespace, data: "DataSpec", predictor: "OneStag
     from utils.evaluation.coco import check_tool
     from utils.evaluation.evaluator import RIVALS, Evaluator
 
-    tool, spec = check_tool(args.evaluator), replace(predictor.model.spec, input_size=size)
+    tool, model = check_tool(args.evaluator), predictor.model
+    spec = replace(model.spec, input_size=size)
     split = args.task if args.task in ("train", "test") else "val"
     records = data.detected(split, args.detections) if args.detections else data.records(split)
-    shapes = {"rectangular": args.rect, "stride": predictor.model.stride, "pad": args.pad}
+    shapes = {"rectangular": args.rect, "stride": model.stride, "pad": args.pad}
     loading = Loading(args.batch_size, args.workers, rank=rank(), world=world_size(), **shapes)
-    batches = evaluation_loader(records, spec, loading, detected=bool(args.detections))
+    batches = evaluation_loader(records, spec, loading, detected=bool(args.detections), fit=model.letterbox)
     truth, ids = data.ground_truth(split), data.category_ids(split)
     rivals = RIVALS if spec.view == "person" else None
     return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=tool, rivals=rivals)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def save(
     """Write a model as a checkpoint of ours; `made` says how it came about: command, seed, epochs, versions."""
     header = {
         "spec": model.spec.to_values(),
-        "preprocessing": {"channels": "RGB", "range": [0, 1], "fit": "letterbox", "padding": 114},
+        "preprocessing": {"channels": "RGB", "range": [0, 1], "fit": asdict(model.letterbox), "padding": 114},
         "metrics": dict(metrics or {}),
         "made": dict(made),
     }

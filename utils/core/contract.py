@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from utils.core.config import into
+from utils.core.geometry import Fit
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
@@ -132,6 +133,7 @@ class PoseModel(nn.Module):
     published_names: Sequence[tuple[str, str]] = ()  # (pattern, replacement): names its published checkpoints used
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
     select_type: type = NoThresholds  # the dataclass that spec.select is read into
+    letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ class OneStage:
         ]
 
     def _batch(self, opened: Sequence[tuple[str, np.ndarray]]) -> Batch:
-        fitted = [pixels.fit(image, self.size) for _, image in opened]
+        fitted = [pixels.fit(image, self.size, self.model.letterbox) for _, image in opened]
         origins = tuple(
             Origin(Path(name).stem, name, image.shape[:2], matrix)
             for (name, image), (_, matrix) in zip(opened, fitted, strict=True)
