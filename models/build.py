@@ -62,6 +62,8 @@ def load(
         spec = _checked(source, schema, classes)
     else:
         spec = read_model_yaml(cfg, schema, classes)
+        if source is not None and source.spec is not None and source.spec.family == spec.family:
+            spec = families.find(spec.family).starting_from(spec, source.spec)
     model = _construct(spec, select or {}, usual or {}, recipe or {}, str(cfg or file))
     if source is not None and cfg is None:
         _take_all(model, source)

@@ -4,7 +4,7 @@ Maji et al., "YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using O
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -102,6 +102,13 @@ class Model(PoseModel):
                 "keypoint_depth": len(branch.children) // 2 if branch else 0,
             },
         )
+
+    @classmethod
+    def starting_from(cls, spec: ModelSpec, weights: ModelSpec) -> ModelSpec:
+        """Weights of keypoints mean something in the layout alone that they were trained in."""
+        if not weights.schema.count:
+            return spec
+        return replace(spec, head={**spec.head, "layout": into(HeadSettings, weights.head, "head").layout})
 
     @property
     def stride(self) -> int:

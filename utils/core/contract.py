@@ -145,6 +145,11 @@ class PoseModel(nn.Module):
         """The spec of a published checkpoint if it is one of this family's, else None."""
         return None
 
+    @classmethod
+    def starting_from(cls, spec: ModelSpec, weights: ModelSpec) -> ModelSpec:
+        """The spec of a new model that takes what fits from weights of its family: what they depend on comes along."""
+        return spec
+
     @property
     def stride(self) -> int:
         """Input sides must be multiples of this."""
