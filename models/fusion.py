@@ -6,6 +6,8 @@ import torch
 # cannot stop early, has this many.
 ROUNDS = 8
 
+NOWHERE = 1e9  # pixels: far from everything
+
 
 def fuse(
     keypoints: torch.Tensor, points: torch.Tensor, kinds: torch.Tensor, *, tolerance: float
@@ -20,15 +22,16 @@ def fuse(
     The objects are not gone through one by one. All decide at once, then again with what the better ones of their kind
     have decided, until nothing changes: after round r at least the best r are final.
     """
+    # One person and one object more, who never meet anybody: exported graphs cannot look for the nearest of none.
+    keypoints = torch.cat((keypoints, keypoints.new_full((1, *keypoints.shape[1:]), -NOWHERE)))
+    points, kinds = torch.cat((points, points.new_full((1, 2), NOWHERE))), torch.cat((kinds, kinds.new_zeros(1)))
     start = distances(points[:, None], keypoints[:, kinds].transpose(0, 1))  # (T, N)
-    nobody = torch.full_like(points[:, :1], torch.inf)  # is there too, infinitely far away
-    start = torch.cat((start, nobody), 1)  # (T, N + 1)
     order = torch.arange(points.shape[0], device=points.device)
-    people = torch.arange(start.shape[1], device=points.device)
+    people = torch.arange(keypoints.shape[0], device=points.device)
     before = ((kinds[:, None] == kinds) & (order[:, None] > order)).to(start.dtype)  # (T, T): better, of the same kind
     apart = distances(points[:, None], points[None]) * before  # (T, T)
-    distance, free = start, start == start
-    writes = torch.zeros_like(start)  # (T, N + 1): 1 where an object is written
+    distance, free = start, torch.ones_like(start, dtype=torch.bool)
+    writes = torch.zeros_like(start)  # (T, N): 1 where an object is written
     for _ in range(ROUNDS):
         nearest = people == distance.argmin(1, keepdim=True)
         wants = (nearest & (distance < tolerance) & free).to(start.dtype)

@@ -109,7 +109,7 @@ def with_few_people(model: PoseModel, inputs: torch.Tensor) -> PoseModel:
     with torch.no_grad():
         scores, kinds = model.eval().decode([model(inputs)], [View()]).scores[0].max(-1)
     people = scores[kinds < len(model.spec.classes)].sort(descending=True).values  # further kinds are no people
-    spec = model.spec.with_settings(select={"conf": people[19:21].mean().item()})
+    spec = model.spec.with_settings(select={"conf": people[:21][-2:].mean().item()})
     few = families.find(spec.family)(spec)
     few.load_state_dict(model.state_dict())
     return few.eval()

@@ -46,16 +46,14 @@ class Gains:
 
 @dataclass(frozen=True)
 class Selection:
-    """Thresholds; the defaults are those of the published video demo."""
+    """Thresholds; those of keypoint objects and of the fusion are the published evaluation's."""
 
-    conf: float = 0.5  # of people
+    conf: float = 0.25  # of people
     iou: float = 0.45
-    conf_thres_kp: float = 0.5  # of keypoint objects
-    iou_thres_kp: float = 0.45
-    conf_thres_kp_person: float = 0.2  # people below it keep the keypoints that they guessed
-    overwrite_tol: float = (
-        50.0  # pixels of the original image; a keypoint object farther off does not belong to a person
-    )
+    conf_thres_kp: float = 0.2  # of keypoint objects
+    iou_thres_kp: float = 0.25
+    conf_thres_kp_person: float = 0.3  # people below it keep the keypoints that they guessed
+    overwrite_tol: float = 50.0  # pixels of the original image: farther off than this nothing is replaced
     no_kp_dets: bool = False  # no fusion
     max_objects: int = 300  # that one pass of NMS leaves, people and keypoints together where one pass does
     max_poses: int = 300
@@ -163,8 +161,8 @@ class Model(PoseModel):
         is_keypoint = kinds >= len(self.spec.classes)
         if chosen.one_pass:
             kept = self._survivors(candidates, image, scores, kinds, scores > chosen.conf, chosen.iou)
-            people = kept[~is_keypoint[kept]]
-            found = kept[is_keypoint[kept] & (scores[kept] >= chosen.conf_thres_kp)]
+            people = kept[(~is_keypoint[kept]).nonzero()[:, 0]]
+            found = kept[(is_keypoint[kept] & (scores[kept] >= chosen.conf_thres_kp)).nonzero()[:, 0]]
         else:
             likely = (scores > chosen.conf) & ~is_keypoint
             people = self._survivors(candidates, image, scores, kinds, likely, chosen.iou)
