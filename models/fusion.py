@@ -25,25 +25,31 @@ def fuse(
     # One person and one object more, who never meet anybody: exported graphs cannot look for the nearest of none.
     keypoints = torch.cat((keypoints, keypoints.new_full((1, *keypoints.shape[1:]), -NOWHERE)))
     points, kinds = torch.cat((points, points.new_full((1, 2), NOWHERE))), torch.cat((kinds, kinds.new_zeros(1)))
+    people, objects = keypoints.shape[0], points.shape[0]
+    order = torch.arange(objects, device=points.device)
+    better = (kinds[:, None] == kinds) & (order[:, None] > order)  # (T, T): those of the same kind that come before
     start = distances(points[:, None], keypoints[:, kinds].transpose(0, 1))  # (T, N)
-    order = torch.arange(points.shape[0], device=points.device)
-    people = torch.arange(keypoints.shape[0], device=points.device)
-    before = ((kinds[:, None] == kinds) & (order[:, None] > order)).to(start.dtype)  # (T, T): better, of the same kind
-    apart = distances(points[:, None], points[None]) * before  # (T, T)
     distance, free = start, torch.ones_like(start, dtype=torch.bool)
-    writes = torch.zeros_like(start)  # (T, N): 1 where an object is written
+    writes = torch.zeros_like(kinds, dtype=torch.bool)  # (T)
+    slots = keypoints.shape[1] * people  # one for each keypoint of each person, and one that stands for none
+    slot = torch.full_like(kinds, slots)  # (T)
     for _ in range(ROUNDS):
-        nearest = people == distance.argmin(1, keepdim=True)
-        wants = (nearest & (distance < tolerance) & free).to(start.dtype)
-        previous, writes = writes, wants * (before @ wants == 0)  # the best of those who want the same
-        if not torch.jit.is_tracing() and torch.equal(writes, previous):
+        near, person = distance.min(1)  # (T) each
+        wants = (near < tolerance) & free.gather(1, person[:, None])[:, 0]
+        rivals = better & wants & (person[:, None] == person)  # (T, T): of those who want the same the best gets it
+        writes = wants & ~rivals.any(1)
+        previous, slot = slot, torch.where(writes, kinds * people + person, slots)
+        if not torch.jit.is_tracing() and torch.equal(slot, previous):
             break
-        free = before @ writes == 0
-        distance = torch.where(free, start, apart @ writes)  # at most one better object stands there
-    written, person = writes.nonzero(as_tuple=True)
-    return written, person
+        writer = order.new_full((slots + 1,), objects).scatter(0, slot, order)[:-1]
+        writer = writer.view(-1, people)[kinds]  # (T, N): who takes the place that an object looks at, if anybody
+        free = writer >= order[:, None]  # those after it do not count
+        distance = torch.where(free, start, distances(points[:, None], points[writer.clamp(max=objects - 1)]))
+    written = writes.nonzero()[:, 0]
+    return written, person[written]
 
 
 def distances(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Euclidean, between points (..., 2)."""
-    return (first - second).square().sum(-1).sqrt()
+    x, y = first[..., 0] - second[..., 0], first[..., 1] - second[..., 1]
+    return (x * x + y * y).sqrt()

@@ -15,7 +15,7 @@ def with_keypoint_objects(
     """Each person followed by an object for each of their labelled keypoints, hidden ones too.
 
     The boxes are squares around the keypoints, cut to the input of (height, width); `sides` is a share of its longer
-    side, one for all keypoints or one for each. Keypoint k is of the class `first_class + k` and has no keypoints itself.
+    side, one for all keypoints or one for each. Keypoint k is of the class `first_class + k` and has no keypoints.
     """
     person, keypoint = (people.visibility > 0).nonzero(as_tuple=True)  # (M)
     centre = people.keypoints[person, keypoint].float()  # (M, 2)

@@ -149,7 +149,7 @@ class Model(PoseModel):
         return view.undo(Candidates(cxcywh_to_xyxy(boxes), scores, keypoints, own), self.spec.schema)
 
     def select(self, candidates: Candidates) -> list[Poses]:
-        return [self._fused(*self.objects(candidates, i)) for i in range(candidates.boxes.shape[0])]
+        return [self.fused(*self.objects(candidates, i)) for i in range(candidates.boxes.shape[0])]
 
     def keypoint_objects(self, candidates: Candidates) -> list[Poses]:
         return [self.objects(candidates, i)[1] for i in range(candidates.boxes.shape[0])]
@@ -197,7 +197,7 @@ class Model(PoseModel):
         )
         return rows[kept]
 
-    def _fused(self, people: Poses, points: Poses, tolerance: float) -> Poses:
+    def fused(self, people: Poses, points: Poses, tolerance: float) -> Poses:
         """People whose guessed keypoints have given way to keypoint objects; those take their score along."""
         fused = torch.zeros_like(people.keypoint_scores, dtype=torch.bool)
         if self.selection.no_kp_dets:

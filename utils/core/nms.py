@@ -21,7 +21,7 @@ def keep_by_box(
         kept = keep_by_box(boxes[best], scores[best], None if classes is None else classes[best], iou=iou, limit=limit)
         return best[kept]
     if classes is not None and boxes.numel():
-        # Move every class to a place of its own. The published 4096 is too near for larger images. For others it is kept:
+        # Move every class to a place of its own. The published 4096 is too near for larger images. Else it is kept:
         # where boxes are moved to decides how they are rounded, and with that who survives a close call.
         apart = (boxes.max() - boxes.min() + 1).clamp(min=PUBLISHED_STEP)
         boxes = boxes + (classes * apart)[:, None].to(boxes.dtype)
