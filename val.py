@@ -13,9 +13,7 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
     from utils.evaluation.evaluator import Evaluator
     from utils.inference.predictor import OneStage
 
-Size = tuple[int, int]  # (height, width)
 TASKS = ("train", "val", "test", "speed", "study")
-QUICK = {"conf": 0.25, "iou": 0.45}  # as in use
 STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
 
 
@@ -30,6 +28,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that load images")
     parser.add_argument("--detections", metavar="JSON", help="boxes to look into, for models of single persons")
     flags.add_select_flags(parser)
+    flags.add_fusion_flags(parser)
     flags.add_view_flags(parser)
     flags.add_run_flags(parser, project="runs/val")
     parser.add_argument("--save-json", "--save-json-kpt", action="store_true", help="write a COCO results file")
@@ -50,12 +49,15 @@ def predictor_of(args: argparse.Namespace, data: "DataSpec") -> "OneStage":
 
     device, views = choose_device(args.device), read_views(args.scales, args.flips)
     join_processes(device)
-    usual = QUICK if args.task == "speed" else flags.THOROUGH
+    usual = {} if args.task == "speed" else flags.THOROUGH  # or as in use
     model = load(args.weights, args.cfg, data.schema, classes=data.classes, select=flags.selection(args), usual=usual)
+    flags.check_fusion(args, model.spec.family, fuses=model.fuses)
     return OneStage(fused(model), device=device, half=args.half, views=views, size=flags.image_size(args.img))
 
 
-def evaluator_of(args: argparse.Namespace, data: "DataSpec", predictor: "OneStage", size: Size) -> "Evaluator":
+def evaluator_of(
+    args: argparse.Namespace, data: "DataSpec", predictor: "OneStage", size: tuple[int, int]
+) -> "Evaluator":
     """The images of a split in the size that the model sees, and what is annotated on them."""
     from utils.core.distributed import rank, world_size
     from utils.data.loader import Loading, evaluation_loader
@@ -88,6 +90,8 @@ def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
     folder = new_run(args.project, args.name, exist_ok=args.exist_ok)
     if not is_main_process():
         return
+    if args.count_fused:
+        print(", ".join(f"{name} {count}" for name, count in zip(data.schema.names, results.fused, strict=False)))
     if args.save_json or not found:
         results.save_json(folder / f"poses_{args.task}.json")
     if args.save_txt:
@@ -108,8 +112,7 @@ def study(args: argparse.Namespace, data: "DataSpec") -> None:
     """AP and speed by input size."""
     predictor = predictor_of(args, data)
     stride = predictor.model.stride
-    sizes = [tuple(max(round(side * share / stride), 1) * stride for side in predictor.size) for share in STUDY]
-    for size in dict.fromkeys(sizes):
+    for size in dict.fromkeys(tuple(max(round(n * s / stride), 1) * stride for n in predictor.size) for s in STUDY):
         found = evaluator_of(args, data, predictor, size)(predictor.poses_of, predictor.model)
         if is_main_process():
             numbers = ", ".join(f"{name} {found.numbers[name]:.4f}" for name in ("AP", "AP50", "AR"))

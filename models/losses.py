@@ -13,6 +13,9 @@ from utils.core.poses import Targets
 EPSILON = 1e-7
 HEAT_SPREAD = 0.8  # cells
 
+# Of the objectness on each level, finest first, by the number of levels: YOLOv5's.
+OBJECTNESS_WEIGHTS = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06), 5: (4.0, 1.0, 0.25, 0.06, 0.02)}
+
 
 def complete_iou(predicted_cxcywh: torch.Tensor, target_cxcywh: torch.Tensor) -> torch.Tensor:
     """CIoU of boxes pair by pair (..., 4) -> (...): overlap, less the distance of centres and of aspect ratios.
@@ -51,6 +54,15 @@ def cross_entropy(
     correct = target * probability + (1 - target) * (1 - probability)
     balance = target * 0.25 + (1 - target) * 0.75
     return (loss * balance * (1 - correct) ** focus).mean()
+
+
+def class_loss(
+    logits: torch.Tensor, classes: torch.Tensor, *, smoothing: float, positive_weight: float, focus: float
+) -> torch.Tensor:
+    """Cross-entropy of every class on its own: logits (M, C), classes (M)."""
+    target = torch.full_like(logits, smoothing / 2)
+    target.scatter_(1, classes[:, None], 1 - smoothing / 2)
+    return cross_entropy(logits, target, positive_weight=positive_weight, focus=focus)
 
 
 def keypoint_loss(
@@ -99,3 +111,9 @@ def render_heat(targets: Targets, shape: Sequence[int], stride: int) -> torch.Te
     each = down[..., None] * across[..., None, :] * labelled  # (N, K, H, W)
     where = targets.image_index[:, None, None, None].expand_as(each)
     return each.new_zeros(batch, count, height, width).scatter_reduce(0, where, each, "amax")
+
+
+def distance_loss(predicted: torch.Tensor, target: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """How far keypoints (M, K, 2) are off, averaged over the visible ones (M, K); 0 when there is none."""
+    off = (predicted - target)[visible].norm(dim=-1)
+    return off.sum() / max(len(off), 1)

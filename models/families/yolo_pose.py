@@ -10,7 +10,7 @@ import torch
 
 from models.anchors import Matches, anchor_places, boxes_from_raw, last_writer, match_anchors
 from models.graph import Graph
-from models.losses import complete_iou, cross_entropy, heat_loss, keypoint_loss
+from models.losses import OBJECTNESS_WEIGHTS, class_loss, complete_iou, cross_entropy, heat_loss, keypoint_loss
 from models.pickled import read_network
 from models.pose_head import BOX, HeadSettings, PoseHead, anchor_table, heat_branch
 from utils.core.config import into
@@ -22,8 +22,6 @@ from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
-
-LEVEL_WEIGHTS = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06), 5: (4.0, 1.0, 0.25, 0.06, 0.02)}  # of objectness
 
 
 @dataclass(frozen=True)
@@ -221,11 +219,12 @@ class Model(PoseModel):
             worth = worth.lerp(similarity.where(similarity.isfinite(), worth), gains.obj_kpt)
             quality = last_writer(quality, place, worth)
             if classes > 1:
-                terms["class"] = self._class_term(
-                    matched[:, BOX + 1 : BOX + 1 + classes], targets.classes[found.person]
-                )
+                terms["class"] = class_loss(
+                    matched[:, BOX + 1 : BOX + 1 + classes], targets.classes[found.person],
+                    smoothing=gains.label_smoothing, positive_weight=gains.cls_pw, focus=gains.fl_gamma,
+                )  # fmt: skip
         objectness = cross_entropy(slots[:, :, BOX], quality, positive_weight=gains.obj_pw, focus=gains.fl_gamma)
-        terms["object"] = objectness * LEVEL_WEIGHTS[len(self.body.strides)][index]
+        terms["object"] = objectness * OBJECTNESS_WEIGHTS[len(self.body.strides)][index]
         return terms
 
     def _keypoint_terms(
@@ -247,9 +246,3 @@ class Model(PoseModel):
         seen = cross_entropy(points[..., 2], visible, positive_weight=self.gains.cls_pw, focus=self.gains.fl_gamma)
         similarity = oks(places.detach(), goal, visible, area, self.sigmas).where(visible.any(-1), torch.nan)
         return {"keypoint": keypoint, "visibility": seen}, similarity
-
-    def _class_term(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        smoothing = self.gains.label_smoothing
-        target = torch.full_like(logits, smoothing / 2)
-        target.scatter_(1, classes[:, None], 1 - smoothing / 2)
-        return cross_entropy(logits, target, positive_weight=self.gains.cls_pw, focus=self.gains.fl_gamma)

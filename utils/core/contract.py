@@ -134,6 +134,7 @@ class PoseModel(nn.Module):
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
     select_type: type = NoThresholds  # the dataclass that spec.select is read into
     learning_aids: Sequence[str] = ()  # how names of weights begin that only help learning; a checkpoint may lack them
+    fuses: bool = False  # whether there are keypoint objects, and Poses.fused says where they went
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -170,6 +171,13 @@ class PoseModel(nn.Module):
     def select(self, candidates: Candidates) -> list[Poses]:
         """The people of each image; plain tensor code, because what runs is also what is exported."""
         raise NotImplementedError
+
+    def keypoint_objects(self, candidates: Candidates) -> list[Poses]:
+        """Keypoints that were found on their own, per image: their boxes, scores, and as classes their numbers.
+
+        Only for families that detect keypoints as objects. Each has one keypoint, the centre of its box: (N, 1, 2).
+        """
+        raise ValueError(f"family {self.spec.family} has no keypoint objects")
 
     def ti_layer(self) -> DetectionLayer | None:
         """What TI's runtime needs to decode this head itself, or None when it cannot."""

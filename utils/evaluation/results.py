@@ -44,6 +44,8 @@ class Results:
     keypoints: np.ndarray  # (N, K, 2) float32
     keypoint_scores: np.ndarray  # (N, K) float32
     scores: np.ndarray  # (N) float32
+    # Of how many people a keypoint object took the place of each keypoint (K); empty in families without such objects.
+    fused: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -74,6 +76,7 @@ class Results:
             keypoints=_together(poses, "keypoints", (keypoint_count, 2), np.float32),
             keypoint_scores=_together(poses, "keypoint_scores", (keypoint_count,), np.float32),
             scores=(_together(poses, "scores", (), np.float32) * factors).round(SCORE_DECIMALS),
+            fused=tuple(int(n) for n in np.sum([p.fused.sum(0) for p in poses if p.fused is not None], 0).ravel()),
         )
 
     @classmethod
@@ -172,7 +175,7 @@ class Results:
             (folder / f"{Path(origin.path).stem}.txt").write_text(text, encoding="utf-8")
 
 
-PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name != "images")
+PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused"))
 
 
 @contextmanager
