@@ -24,7 +24,7 @@ DOORS_WITHIN = {"utils/inference/predictor.py": {"models.build", "models.layers"
 LIBRARY_HOMES = {
     "cv2": (
         "utils/core/images.py", "utils/data/augment.py", "utils/data/people.py", "utils/data/drawing/",
-        "utils/inference/media.py", "utils/inference/draw.py", "onnx_inference/",
+        "utils/inference/media/", "utils/inference/draw.py", "onnx_inference/",
     ),
     "yaml": ("utils/core/config.py",),
     "torchvision": ("utils/core/nms.py",),
