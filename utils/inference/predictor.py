@@ -50,7 +50,7 @@ class OneStage:
         found: list[Poses] = []
         for start in range(0, len(listed), self.batch_size):
             chunk = listed[start : start + self.batch_size]
-            found += self.poses_of(self._batch(list(_opened(chunk, start))))
+            found += self.poses_of(self._batch(list(opened(chunk, start))))
         return found
 
     @torch.inference_mode()
@@ -110,7 +110,7 @@ class Predictor(OneStage):
         super().__init__(fused(model), device=device, half=half, views=views, size=size)
 
 
-def _opened(images: Sequence[Image], first: int) -> Iterator[tuple[str, np.ndarray]]:
+def opened(images: Sequence[Image], first: int) -> Iterator[tuple[str, np.ndarray]]:
     """Each image with the name that messages give it."""
     for index, image in enumerate(images, first):
         if isinstance(image, (str, Path)):
