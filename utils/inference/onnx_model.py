@@ -28,7 +28,6 @@ class Facts:
 
     spec: ModelSpec
     letterbox: Fit
-    padding: int
     layout: str
     batch: int
     dynamic: tuple[str, ...]
@@ -55,9 +54,10 @@ class Facts:
         )
         size, classes = tuple(entry["size"]), tuple(values["classes"])
         spec = ModelSpec(values["family"], schema, classes, input_size=size, select=values["select"])
-        fit = dict(values["letterbox"])
-        padding = int(fit.pop("padding"))
-        return cls(spec, Fit(**fit), padding, layout, entry["batch"], tuple(entry["dynamic"]))
+        fit = {
+            key: value for key, value in values["letterbox"].items() if key != "padding"
+        }  # is always the house's grey
+        return cls(spec, Fit(**fit), layout, entry["batch"], tuple(entry["dynamic"]))
 
 
 class OnnxModel:
