@@ -16,7 +16,7 @@ from utils.core.contract import ModelSpec
 from utils.core.geometry import Fit, inverse
 from utils.core.poses import Poses
 from utils.core.schema import KeypointSchema
-from utils.inference.predictor import Image, opened
+from utils.inference.predictor import Image, chunks
 
 FORMAT = "limber 1"
 BEFORE_KEYPOINTS = 6  # columns: the box, its score, its class
@@ -64,7 +64,13 @@ class OnnxModel:
     """Images in, the people of each out: `OnnxModel("best.onnx")(["a.jpg"])`. Thresholds are part of the file."""
 
     def __init__(
-        self, file: str | Path, *, cuda: bool = False, size: tuple[int, int] | None = None, conf: float | None = None
+        self,
+        file: str | Path,
+        *,
+        cuda: bool = False,
+        size: tuple[int, int] | None = None,
+        conf: float | None = None,
+        batch_size: int = 8,
     ) -> None:
         import onnxruntime
 
@@ -93,18 +99,19 @@ class OnnxModel:
         if conf is not None and conf < inside:
             log.warning("--conf-thres %g: %s was exported with %g and gives nobody below", conf, file, inside)
         self.conf = conf or 0.0
+        self.batch_size = batch_size  # where the file leaves it open
 
     def __call__(self, images: Image | Sequence[Image]) -> list[Poses]:
         """The people of each image, best first, in numpy arrays and original pixels."""
-        single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim <= 3)
-        listed = [images] if single else list(images)
         step = 1 if self.facts.layout == "rows" else self.facts.batch
         if "batch" in self.facts.dynamic:
-            step = max(len(listed), 1)
+            step = self.batch_size
         return [
             poses
-            for start in range(0, len(listed), step)
-            for poses in self._look([image for _, image in opened(listed[start : start + step], start)], step)
+            for chunk in chunks(images, step)
+            for poses in self._look(
+                [image for _, image in chunk], len(chunk) if "batch" in self.facts.dynamic else step
+            )
         ]
 
     def _look(self, images: Sequence[np.ndarray], count: int) -> Iterator[Poses]:
