@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core import flags
-from utils.core.config import ROOT
+from utils.core.config import ROOT, find
 from utils.core.console import log
 
 if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
     from utils.core.contract import ModelSpec
-    from utils.core.poses import Poses
-    from utils.inference.media.frames import Frame
     from utils.inference.outputs import Output
     from utils.inference.run import Alter, Predict
 
@@ -33,19 +31,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--agnostic-nms", action="store_true", help="people of different classes are rivals too")
     flags.add_view_flags(parser)
     parser.add_argument("--augment", action="store_true", help="three scales, one of them mirrored")
-    group = parser.add_argument_group("results")
-    group.add_argument("--view-img", action="store_true", help="show pictures in a window; q ends")
-    group.add_argument("--nosave", action="store_true", help="write no pictures and videos")
-    group.add_argument("--save-txt", action="store_true", help="labels/NAME.txt for every frame, as YOLO-pose")
-    group.add_argument("--save-conf", action="store_true", help="with each person's score at the end of its row")
-    group.add_argument("--save-json", action="store_true", help="results.json, as COCO")
-    group.add_argument("--save-csv", action="store_true", help="results.csv, a row for every person")
-    group.add_argument("--save-crop", action="store_true", help="crops/CLASS/NAME.jpg of everybody")
-    group.add_argument("--save-gif", action="store_true", help="a GIF beside every video")
-    group.add_argument("--kpt-thres", type=float, default=0.3, metavar="P", help="draw keypoints from this score on")
-    group.add_argument("--line-thickness", type=int, metavar="PX", help="default: by the size of the picture")
-    group.add_argument("--hide-labels", action="store_true", help="no classes and ids")
-    group.add_argument("--hide-conf", action="store_true", help="no scores")
+    flags.add_drawing_flags(parser)
+    flags.add_result_flags(parser)
     flags.add_run_flags(parser, project="runs/detect")
     return parser.parse_args()
 
@@ -56,14 +43,36 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     from models.layers import fused
     from utils.core.distributed import choose_device
     from utils.core.tta import read_views
+    from utils.inference.onnx_model import OnnxModel
     from utils.inference.predictor import OneStage
+    from utils.inference.two_stage import TwoStage
 
-    select = flags.selection(args) | ({"agnostic": True} if args.agnostic_nms else {})
-    looks = AUGMENT if args.augment else {"scales": args.scales, "flips": args.flips}
-    settings = {"device": choose_device(args.device), "half": args.half, "batch_size": args.batch_size}
-    model = load(args.weights, args.cfg, select=select)
-    views, size = read_views(**looks), flags.image_size(args.img)
-    return OneStage(fused(model), views=views, size=size, **settings), model.spec
+    device, size, select = choose_device(args.device), flags.image_size(args.img), flags.selection(args)
+    select |= {"agnostic": True} if args.agnostic_nms else {}
+    views = read_views(**AUGMENT) if args.augment else read_views(args.scales, args.flips)
+    if bool(args.det_model) != bool(args.pose_model):
+        raise ValueError(
+            "--det-model and --pose-model belong together: who finds people, and who finds their keypoints"
+        )
+    if args.weights.endswith(".onnx") and not args.det_model:
+        if args.cfg or args.half or not all(view.is_plain for view in views) or set(select) - {"conf"}:
+            raise ValueError(
+                f"{args.weights}: thresholds, views and precision are part of the file; export it with others"
+            )
+        exported = OnnxModel(
+            find(args.weights), cuda=device.type == "cuda", size=size, conf=args.conf_thres, batch_size=args.batch_size
+        )
+        return exported, exported.spec
+    if args.weights == EXAMPLE_WEIGHTS and not (args.det_model or args.cfg):
+        if not (ROOT / EXAMPLE_WEIGHTS).exists():
+            raise ValueError(f"{EXAMPLE_WEIGHTS}: not in this copy of the repository; give a model with --weights")
+        log.info("%s: a small network that has only ever seen drawn people", EXAMPLE_WEIGHTS)
+    model = load(args.det_model or args.weights, args.cfg, select=select)
+    one = {"device": device, "half": args.half, "size": size, "batch_size": args.batch_size}
+    if not args.pose_model:
+        return OneStage(fused(model), views=views, **one), model.spec
+    poser = load(args.pose_model)
+    return TwoStage(OneStage(fused(model), **one), fused(poser), half=args.half, views=views), poser.spec
 
 
 def outputs_of(args: argparse.Namespace, folder: Path, spec: "ModelSpec") -> "list[Output]":
@@ -77,22 +86,18 @@ def outputs_of(args: argparse.Namespace, folder: Path, spec: "ModelSpec") -> "li
     return outputs
 
 
-def changes_of(args: argparse.Namespace) -> "list[Alter]":
+def changes_of(args: argparse.Namespace, spec: "ModelSpec") -> "list[Alter]":
     """What happens to people between the model and the drawing."""
-    import numpy as np
+    from utils.inference.run import only_classes
 
-    def chosen(_: "Frame", poses: "Poses") -> "Poses":
-        return poses[np.isin(poses.classes, args.classes)]
-
-    return [chosen] if args.classes else []
+    return [only_classes(args.classes, spec.classes)] if args.classes else []
 
 
 def main() -> int:
     args = parse()
-    is_example = args.source == EXAMPLE and args.weights == EXAMPLE_WEIGHTS and not args.pose_model
-    if is_example:
+    if args.source == EXAMPLE:
         args.source = str(ROOT / EXAMPLE)
-        log.info("an example: a drawn picture, and a small network that has only ever seen drawn people")
+        log.info("%s: a drawn picture, to try things out; your own with --source", EXAMPLE)
     from utils.core.runs import new_run
     from utils.inference.draw import Style, draw_poses
     from utils.inference.media.files import quiet_decoders
@@ -112,7 +117,7 @@ def main() -> int:
     needs_drawing = window is not None or not args.nosave
     draw = (lambda image, poses: draw_poses(image, poses, spec.schema, style)) if needs_drawing else None
     delivery = Delivery(outputs_of(args, folder, spec), draw)
-    tally = process(source, predict, delivery, batch_size=args.batch_size, alter=changes_of(args), window=window)
+    tally = process(source, predict, delivery, batch_size=args.batch_size, alter=changes_of(args, spec), window=window)
     print(tally.line)
     if str(source.faults):
         print(f"skipped: {source.faults}")

@@ -107,6 +107,14 @@ def process(
     return tally
 
 
+def only_classes(wanted: Sequence[int], known: Sequence[str]) -> Alter:
+    """Keep the people of some classes, by number."""
+    strange = [number for number in wanted if not 0 <= number < len(known)]
+    if strange:
+        raise ValueError(f"--classes {strange[0]}: this model knows 0 to {len(known) - 1} ({', '.join(known[:10])})")
+    return lambda _, poses: poses[np.isin(poses.classes, wanted)]
+
+
 def batches(items: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
     """So many frames at a time; the last batch may be smaller."""
     batch: list[Frame] = []

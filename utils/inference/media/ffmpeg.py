@@ -39,7 +39,7 @@ class Pipe:
     def __init__(self, program: str, path: Path, size: tuple[int, int], fps: float) -> None:
         self._path = path
         frames = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[1]}x{size[0]}", "-r", f"{fps:.6f}", "-i", "-")
-        even = ("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p")  # what every player can show
+        even = ("-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p")  # what every player can show
         told = ("-movflags", "+faststart", str(path))
         command = [program, *(word for word in QUIET if word != "-nostdin"), *frames, *_encoder(program), *even, *told]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)

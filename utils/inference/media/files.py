@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 
 from utils.core import images
+from utils.core.console import log
 from utils.inference.media.frames import Clip, Faults, Frame
 
 IMAGES = frozenset((
@@ -31,11 +32,26 @@ def quiet_decoders() -> None:
 def picture(path: str | Path, faults: Faults) -> Iterator[Frame]:
     """The one frame of an image file, upright; none when the file is damaged."""
     try:
-        image = images.read(path)
+        data = images.read_bytes(path)
+        image = images.decode(data, str(path))
+        if is_cut_short(data.tobytes()):  # decoders fill up what is missing with grey
+            raise ValueError(f"{path}: the file is cut short; copy it again")
     except ValueError as error:
         faults.file(str(error))
         return
     yield Frame(image, Clip(str(path), "image", count=1))
+
+
+def is_cut_short(data: bytes) -> bool:
+    """Whether the end of a JPEG or PNG is missing; of other formats nothing is known."""
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    place = 2  # of a segment: two bytes of marker, two of length; a preview inside one has an end of its own
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return b"\xff\xd9" not in data[place:]
 
 
 def video(path: str, faults: Faults, *, stride: int = 1, name: str | None = None) -> Iterator[Frame]:
@@ -68,8 +84,10 @@ def _frames(capture: cv2.VideoCapture, clip: Clip, faults: Faults, stride: int) 
                     yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), clip, read, read / stride / clip.fps)
             read += 1
         grabbed = capture.grab()
-    estimate = 0 if Path(clip.name).suffix.lower() in EXACT else max(2, whole // 50)
-    if read < whole - estimate:
+    is_exact = Path(clip.name).suffix.lower() in EXACT
+    if is_exact and not whole:
+        log.warning("%s: its header is lost, or it is still being written; %d frames were found", clip.name, read)
+    if read < whole - (0 if is_exact else max(2, whole // 50)):
         faults.lost_frames(clip.name, whole - read, whole)
 
 
