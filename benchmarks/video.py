@@ -1,0 +1,99 @@
+"""python -m benchmarks.video: a run over a video beside the slower of decoding and model, and what drawing costs."""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import machine, medians
+from models.build import load
+from models.layers import fused
+from utils.core import images
+from utils.core.config import ROOT
+from utils.core.poses import Poses
+from utils.inference.draw import draw_poses
+from utils.inference.media.sources import Source
+from utils.inference.media.writing import VideoFile
+from utils.inference.predictor import OneStage
+from utils.inference.run import Delivery, process
+
+PEOPLE = 6  # drawn on every frame
+
+
+def film(path: Path, size: tuple[int, int], count: int) -> Path:
+    """The example picture, wandering sideways."""
+    still = images.resize(images.read(ROOT / "data" / "example.jpg"), size)
+    video = VideoFile(path, size, 30)
+    for index in range(count):
+        video.write(np.ascontiguousarray(np.roll(still, 4 * index, axis=1)))
+    video.close()
+    return path
+
+
+def people(count: int, keypoints: int, size: tuple[int, int]) -> Poses:
+    """So many people anywhere, half of their keypoints doubtful."""
+    generator = np.random.default_rng(0)
+    corner = generator.uniform(0, 0.6, (count, 1, 2))
+    points = (corner + generator.uniform(0, 0.4, (count, keypoints, 2))) * size[::-1]
+    boxes = np.concatenate((points.min(1), points.max(1)), -1)
+    return Poses(
+        boxes, np.full(count, 0.9), np.zeros(count, int), points, generator.uniform(0.3, 1, (count, keypoints))
+    )
+
+
+def measure(title: str, video: Path, predict: OneStage, count: int, repeats: int) -> None:
+    """Each stage alone and all together, taking turns."""
+    frames = [frame.image for frame in Source(str(video))]
+    size, schema = frames[0].shape[:2], predict.model.spec.schema
+    crowd = people(PEOPLE, schema.count, size)
+
+    def decode() -> None:
+        assert sum(1 for _ in Source(str(video))) == count
+
+    def look() -> None:
+        for frame in frames:
+            predict([frame])
+
+    def drawing() -> None:
+        for frame in frames:
+            draw_poses(frame, crowd, schema)
+
+    def run(delivery: Callable[[], Delivery]) -> Callable[[], object]:
+        return lambda: process(Source(str(video)), predict, delivery())
+
+    cases = {
+        "decoding alone": decode,
+        "model alone": look,
+        "drawing alone": drawing,
+        "run": run(lambda: Delivery([], None)),
+        "run that draws": run(lambda: Delivery([], lambda image, _: draw_poses(image, crowd, schema))),
+    }
+    taken = medians(cases, repeats=repeats, warm_up=1)
+    slower = max(taken["decoding alone"], taken["model alone"])
+    both = taken["decoding alone"] + taken["model alone"]
+    print(f"{title}: {size[1]} x {size[0]}, input {predict.size[1]} x {predict.size[0]}, ms per frame")
+    for name, milliseconds in taken.items():
+        print(f"  {name:<16} {milliseconds / count:8.2f}")
+    print(f"  of the slower stage: {slower / taken['run']:.2f} (goal: 0.9; one after another: {slower / both:.2f})")
+    print(f"  drawing {PEOPLE} people adds {100 * (taken['run that draws'] / taken['run'] - 1):.1f}% (goal: under 10%)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Throughput of a run over a video, stage by stage.")
+    parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--weights", default="yolov5n6_kpts.yaml")
+    args = parser.parse_args()
+    print(machine(), time.strftime("%Y-%m-%d"))
+    model = fused(load(args.weights, select={"conf": 0.5}))
+    with tempfile.TemporaryDirectory() as folder:
+        for title, size, side in (("model-bound", (720, 1280), 320), ("decoding-bound", (1080, 1920), 64)):
+            video = film(Path(folder) / f"{title}.mp4", size, args.frames)
+            measure(title, video, OneStage(model, size=(side, side)), args.frames, args.repeats)
+
+
+if __name__ == "__main__":
+    main()
