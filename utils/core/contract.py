@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from utils.core.config import into
-from utils.core.geometry import Fit
+from utils.core.geometry import Coding, Fit
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
@@ -134,6 +134,7 @@ class PoseModel(nn.Module):
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
     select_type: type = NoThresholds  # the dataclass that spec.select is read into
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
+    coding: Coding = "published"  # how a person crop is measured, for families of view "person"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

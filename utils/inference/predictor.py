@@ -45,12 +45,9 @@ class OneStage:
 
     def __call__(self, images: Image | Sequence[Image]) -> list[Poses]:
         """The people of each image, best first, in numpy arrays and original pixels."""
-        single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim <= 3)
-        listed = [images] if single else list(images)
         found: list[Poses] = []
-        for start in range(0, len(listed), self.batch_size):
-            chunk = listed[start : start + self.batch_size]
-            found += self.poses_of(self._batch(list(_opened(chunk, start))))
+        for chunk in chunks(images, self.batch_size):
+            found += self.poses_of(self._batch(chunk))
         return found
 
     @torch.inference_mode()
@@ -61,10 +58,12 @@ class OneStage:
         views = [view.of(inputs) for view in self.views]
         raws = [self.model(view.apply(inputs, self.model.stride)) for view in views]
         selected = self.model.select(self.model.decode(raws, views))
-        return [
-            poses.moved(inverse(origin.to_input)).cut_to(origin.size).numpy()
-            for poses, origin in zip(selected, batch.origins, strict=True)
+        found = [
+            poses.moved(inverse(origin.to_input)).numpy() for poses, origin in zip(selected, batch.origins, strict=True)
         ]
+        if self.model.spec.view == "person":  # the box is the crop, room beyond the image's edge included
+            return found
+        return [poses.cut_to(origin.size) for poses, origin in zip(found, batch.origins, strict=True)]
 
     def _batch(self, opened: Sequence[tuple[str, np.ndarray]]) -> Batch:
         fitted = [pixels.fit(image, self.size, self.model.letterbox) for _, image in opened]
@@ -108,6 +107,14 @@ class Predictor(OneStage):
                 log.warning("%s: a model that has learned nothing yet; its people are guesses", weights)
         device = choose_device(device) if isinstance(device, str) else device
         super().__init__(fused(model), device=device, half=half, views=views, size=size)
+
+
+def chunks(images: Image | Sequence[Image], size: int) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """One image or many, opened so many at a time."""
+    single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim <= 3)
+    listed = [images] if single else list(images)
+    for start in range(0, len(listed), size):
+        yield list(_opened(listed[start : start + size], start))
 
 
 def _opened(images: Sequence[Image], first: int) -> Iterator[tuple[str, np.ndarray]]:
