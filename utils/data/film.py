@@ -84,8 +84,7 @@ def film(seed: int, settings: FilmSettings | None = None) -> Iterator[Frame]:
 
 
 def _cast(generator: np.random.Generator, settings: FilmSettings, *, horizon: float, eye: float) -> Cast:
-    height, width = settings.size
-    count = settings.people
+    height, count = settings.size[0], settings.people
     statures = height * generator.uniform(0.38, 0.58, count)
     gait = np.where(generator.random(count) < 0.2, _RUN, _WALK)
     paths = np.stack(
@@ -122,7 +121,7 @@ def _path(generator: np.random.Generator, settings: FilmSettings, stature: float
 
 
 def _figures(cast: Cast, places: np.ndarray, speeds: np.ndarray, travelled: np.ndarray) -> Figures:
-    """Everybody at their places (N), going at speeds (N) in statures per second, in step with the way that they came."""
+    """Everybody at their places (N), going at speeds (N) in statures per second, in step with the way behind them."""
     count = len(places)
     stride = np.array([STRIDES[int(gait)] for gait in cast.gait])
     usual = np.array([SPEEDS[int(gait)] for gait in cast.gait])
