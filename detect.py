@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
     from utils.inference.outputs import Output
     from utils.inference.run import Alter, Predict
 
-EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
+EXAMPLE, EXAMPLE_WEIGHTS = flags.EXAMPLE, flags.EXAMPLE_WEIGHTS
 AUGMENT = {"scales": [1.0, 0.83, 0.67], "flips": [-1, 3, -1]}  # YOLOv5's three looks
 
 

@@ -10,6 +10,9 @@ from utils.core.oks import oks_exponent
 
 EPSILON = 1e-7
 
+# Of the objectness on each level, finest first, by the number of levels: YOLOv5's.
+OBJECTNESS_WEIGHTS = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06), 5: (4.0, 1.0, 0.25, 0.06, 0.02)}
+
 
 def complete_iou(predicted_cxcywh: torch.Tensor, target_cxcywh: torch.Tensor) -> torch.Tensor:
     """CIoU of boxes pair by pair (..., 4) -> (...): overlap, less the distance of centres and of aspect ratios.
@@ -50,6 +53,15 @@ def cross_entropy(
     return (loss * balance * (1 - correct) ** focus).mean()
 
 
+def class_loss(
+    logits: torch.Tensor, classes: torch.Tensor, *, smoothing: float, positive_weight: float, focus: float
+) -> torch.Tensor:
+    """Cross-entropy of every class on its own: logits (M, C), classes (M)."""
+    target = torch.full_like(logits, smoothing / 2)
+    target.scatter_(1, classes[:, None], 1 - smoothing / 2)
+    return cross_entropy(logits, target, positive_weight=positive_weight, focus=focus)
+
+
 def keypoint_loss(
     predicted: torch.Tensor,
     target: torch.Tensor,
@@ -71,3 +83,9 @@ def keypoint_loss(
     if tail:
         loss = loss + tail * torch.log1p(exponent)
     return (loss * visible).sum() / visible.sum().clamp(min=1)
+
+
+def distance_loss(predicted: torch.Tensor, target: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """How far keypoints (M, K, 2) are off, averaged over the visible ones (M, K); 0 when there is none."""
+    off = (predicted - target)[visible].norm(dim=-1)
+    return off.sum() / max(len(off), 1)

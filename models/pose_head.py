@@ -16,9 +16,15 @@ LEVELS = (3, 4, 5)  # how many levels a head may have
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class Levels:
+    """What every head with anchors has to know."""
+
     inputs: tuple[int, ...]  # rows of the graph, finest first
     anchors: tuple[tuple[float, ...], ...]  # per level: width, height, width, height, ... in pixels
+
+
+@dataclass(frozen=True)
+class HeadSettings(Levels):
     # published: box and keypoint channels are joined first and cut into anchors then, so that the second and third
     # anchor live in the keypoint branch alone. clean: every anchor has box and keypoint channels of its own.
     layout: Literal["published", "clean"] = "published"
@@ -53,11 +59,14 @@ class PoseHead(nn.Module):
         return torch.cat([part for pair in pairs for part in pair], 1)
 
     def start_from_priors(self, strides: Sequence[int]) -> None:
-        """Biases that begin with eight people in an image of 640, and class probabilities near 0.6 of a share."""
         for conv, stride in zip(self.box, strides, strict=True):
-            bias = conv.bias.detach().view(self.anchors, -1)
-            bias[:, BOX] += math.log(8 / (640 / stride) ** 2)
-            bias[:, BOX + 1 :] += math.log(0.6 / (self.classes - 0.99))
+            add_priors(conv.bias.detach().view(self.anchors, -1), stride, self.classes)
+
+
+def add_priors(bias: torch.Tensor, stride: int, classes: int) -> None:
+    """Begin with eight objects in an image of 640, and class probabilities near 0.6 of a share: bias (A, slots)."""
+    bias[:, BOX] += math.log(8 / (640 / stride) ** 2)
+    bias[:, BOX + 1 : BOX + 1 + classes] += math.log(0.6 / (classes - 0.99))
 
 
 def _keypoint_branch(channels: int, outputs: int, depth: int) -> nn.Module:
@@ -71,7 +80,7 @@ def _keypoint_branch(channels: int, outputs: int, depth: int) -> nn.Module:
     return nn.Sequential(*layers[:-1], output)
 
 
-def anchor_table(settings: HeadSettings) -> torch.Tensor:
+def anchor_table(settings: Levels) -> torch.Tensor:
     """(levels, A, 2) in pixels, checked against the levels of the head."""
     counts = {len(level) for level in settings.anchors}
     if len(settings.anchors) != len(settings.inputs):

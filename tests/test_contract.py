@@ -104,6 +104,17 @@ def briefly_trained(model: PoseModel, case: Case, steps: int = 15) -> PoseModel:
     return model.eval()
 
 
+def with_few_people(model: PoseModel, inputs: torch.Tensor) -> PoseModel:
+    """The same with a threshold that leaves few people, so that no last digit decides between rivals."""
+    with torch.no_grad():
+        scores, kinds = model.eval().decode([model(inputs)], [View()]).scores[0].max(-1)
+    people = scores[kinds < len(model.spec.classes)].sort(descending=True).values  # further kinds are no people
+    spec = model.spec.with_settings(select={"conf": people[:21][-2:].mean().item()})
+    few = families.find(spec.family)(spec)
+    few.load_state_dict(model.state_dict())
+    return few.eval()
+
+
 def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(terms.values())).sum()
 
@@ -172,7 +183,7 @@ def test_one_identity_view_equals_no_augmentation(built: tuple[PoseModel, Case])
 
 def test_flipping_the_image_mirrors_the_poses(built: tuple[PoseModel, Case]) -> None:
     """Seen through the mirror and put back: x becomes W - x, the left wrist becomes the right one."""
-    model, _ = built
+    model = with_few_people(built[0], images().flip(3))
     swap = list(model.spec.schema.swap)
     view = View(flip="horizontal").of(images())
     with torch.no_grad():
@@ -210,7 +221,8 @@ def test_decoding_what_the_loss_asks_for_returns_the_people(built: tuple[PoseMod
     for step in range(400):
         optimizer.param_groups[0]["lr"] = 0.1 if step < 250 else 0.01
         optimizer.zero_grad()
-        total(model.loss(pytree.tree_unflatten(free, structure), goal, progress=1.0)).backward()
+        terms = model.loss(pytree.tree_unflatten(free, structure), goal, progress=1.0)
+        total(terms).backward()
         optimizer.step()
     with torch.no_grad():
         selecting = families.find(model.spec.family)(model.spec.with_settings(select={"conf": 0.3}))
@@ -222,7 +234,10 @@ def test_decoding_what_the_loss_asks_for_returns_the_people(built: tuple[PoseMod
     assert first.classes[order].tolist() == goal.classes.tolist()
     off = (first.keypoints[order] - goal.keypoints).norm(dim=-1)  # (N, K)
     assert off[goal.visibility > 0].max() < 2.0
-    assert (first.keypoint_scores[order] > 0.5).tolist() == (goal.visibility > 0).tolist()
+    sure = first.keypoint_scores[order] > 0.5
+    assert sure[goal.visibility > 0].all()
+    if "visibility" in terms:  # other families do not learn that a keypoint is not labelled
+        assert not sure[goal.visibility == 0].any()
 
 
 def test_at_most_so_many_people_are_returned_as_the_spec_allows(built: tuple[PoseModel, Case]) -> None:
@@ -252,11 +267,7 @@ def test_an_exported_model_gives_the_same_people_as_torch(built: tuple[PoseModel
     model, _ = built
     inputs = images()[:1]
     shifted = inputs.roll(7, 3)  # not the image that the graph is traced with
-    with torch.no_grad():  # a threshold that leaves few people, so that no last digit decides between rivals
-        scores = model.eval().decode([model(shifted)], [View()]).scores.amax(-1)[0].sort(descending=True).values
-    few = families.find(model.spec.family)(model.spec.with_settings(select={"conf": scores[19:21].mean().item()}))
-    few.load_state_dict(model.state_dict())
-    whole = EndToEnd(few.eval()).eval()
+    whole = EndToEnd(with_few_people(model, shifted)).eval()
     path = tmp_path / "model.onnx"
     torch.onnx.export(whole, (inputs,), str(path), dynamo=False, opset_version=17, input_names=["images"])
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

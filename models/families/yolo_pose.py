@@ -10,7 +10,7 @@ import torch
 
 from models.anchors import Matches, anchor_places, boxes_from_raw, last_writer, match_anchors
 from models.graph import Graph
-from models.losses import complete_iou, cross_entropy, keypoint_loss
+from models.losses import OBJECTNESS_WEIGHTS, class_loss, complete_iou, cross_entropy, keypoint_loss
 from models.pickled import read_network
 from models.pose_head import BOX, HeadSettings, PoseHead, anchor_table
 from utils.core.config import into
@@ -21,8 +21,6 @@ from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
-
-LEVEL_WEIGHTS = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.25, 0.06), 5: (4.0, 1.0, 0.25, 0.06, 0.02)}  # of objectness
 
 
 @dataclass(frozen=True)
@@ -193,11 +191,12 @@ class Model(PoseModel):
             quality = last_writer(quality, place, iou.detach().clamp(min=0))
             terms |= self._keypoint_terms(matched, target, targets, found, stride)
             if classes > 1:
-                terms["class"] = self._class_term(
-                    matched[:, BOX + 1 : BOX + 1 + classes], targets.classes[found.person]
-                )
+                terms["class"] = class_loss(
+                    matched[:, BOX + 1 : BOX + 1 + classes], targets.classes[found.person],
+                    smoothing=gains.label_smoothing, positive_weight=gains.cls_pw, focus=gains.fl_gamma,
+                )  # fmt: skip
         objectness = cross_entropy(slots[:, :, BOX], quality, positive_weight=gains.obj_pw, focus=gains.fl_gamma)
-        terms["object"] = objectness * LEVEL_WEIGHTS[len(self.body.strides)][index]
+        terms["object"] = objectness * OBJECTNESS_WEIGHTS[len(self.body.strides)][index]
         return terms
 
     def _keypoint_terms(
@@ -216,9 +215,3 @@ class Model(PoseModel):
         )  # fmt: skip
         seen = cross_entropy(points[..., 2], visible, positive_weight=self.gains.cls_pw, focus=self.gains.fl_gamma)
         return {"keypoint": keypoint, "visibility": seen}
-
-    def _class_term(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        smoothing = self.gains.label_smoothing
-        target = torch.full_like(logits, smoothing / 2)
-        target.scatter_(1, classes[:, None], 1 - smoothing / 2)
-        return cross_entropy(logits, target, positive_weight=self.gains.cls_pw, focus=self.gains.fl_gamma)

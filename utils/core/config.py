@@ -65,6 +65,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected 'key: value' lines, found {_kind(values)}")
+    if list(values) == ["same_as"]:  # another name for a file beside it
+        return read_yaml(Path(path).parent / str(values["same_as"]))
     return values
 
 

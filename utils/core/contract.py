@@ -133,6 +133,7 @@ class PoseModel(nn.Module):
     published_names: Sequence[tuple[str, str]] = ()  # (pattern, replacement): names its published checkpoints used
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
     select_type: type = NoThresholds  # the dataclass that spec.select is read into
+    fuses: bool = False  # whether there are keypoint objects, and Poses.fused says where they went
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
     coding: Coding = "published"  # how a person crop is measured, for families of view "person"
 
@@ -165,6 +166,13 @@ class PoseModel(nn.Module):
     def select(self, candidates: Candidates) -> list[Poses]:
         """The people of each image; plain tensor code, because what runs is also what is exported."""
         raise NotImplementedError
+
+    def keypoint_objects(self, candidates: Candidates) -> list[Poses]:
+        """Keypoints that were found on their own, per image: their boxes, scores, and as classes their numbers.
+
+        Only for families that detect keypoints as objects. Each has one keypoint, the centre of its box: (N, 1, 2).
+        """
+        raise ValueError(f"family {self.spec.family} has no keypoint objects")
 
     def ti_layer(self) -> DetectionLayer | None:
         """What TI's runtime needs to decode this head itself, or None when it cannot."""

@@ -19,6 +19,9 @@ NO_EFFECT = {
     "--local-rank": "torchrun tells each process its number",
 }
 
+# What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
+EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
+
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 

@@ -6,6 +6,7 @@ from torchvision.ops import nms
 from utils.core.oks import oks
 
 MAX_CANDIDATES = 30_000  # per image, best first, before overlaps are looked at
+PUBLISHED_STEP = 4096.0  # between the places to which classes are moved
 
 
 def keep_by_box(
@@ -20,8 +21,10 @@ def keep_by_box(
         kept = keep_by_box(boxes[best], scores[best], None if classes is None else classes[best], iou=iou, limit=limit)
         return best[kept]
     if classes is not None and boxes.numel():
-        # Move every class to a place of its own; the published 4096 is too near for larger images.
-        boxes = boxes + (classes * (boxes.max() - boxes.min() + 1))[:, None].to(boxes.dtype)
+        # Move every class to a place of its own. The published 4096 is too near for larger images. For others it is kept:
+        # where boxes are moved to decides how they are rounded, and with that who survives a close call.
+        apart = (boxes.max() - boxes.min() + 1).clamp(min=PUBLISHED_STEP)
+        boxes = boxes + (classes * apart)[:, None].to(boxes.dtype)
     return nms(boxes, scores, iou)[:limit]
 
 

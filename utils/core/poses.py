@@ -100,13 +100,15 @@ class Candidates:
     scores: torch.Tensor  # (B, A, C)
     keypoints: torch.Tensor  # (B, A, K, 2)
     keypoint_scores: torch.Tensor  # (B, A, K)
+    origins: tuple[Origin, ...] = ()  # of the images, where they are known: an exported network sees only its input
 
     @classmethod
     def pooled(cls, parts: Sequence["Candidates"]) -> "Candidates":
         """All candidates of several views or levels, in order."""
         if len(parts) == 1:
             return parts[0]
-        return cls(*(torch.cat([getattr(part, field.name) for part in parts], 1) for field in fields(cls)))
+        names = [field.name for field in fields(cls) if field.name != "origins"]
+        return cls(*(torch.cat([getattr(part, name) for part in parts], 1) for name in names), parts[0].origins)
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Poses:
     keypoints: Array  # (N, K, 2)
     keypoint_scores: Array  # (N, K)
     ids: Array | None = None  # (N) when tracked
+    fused: Array | None = None  # (N, K) which keypoints a keypoint object has replaced, in families that have those
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -83,6 +83,12 @@ def grid(
     return page
 
 
+def caption(image: np.ndarray, text: str, size: float = 1.0) -> None:
+    """Words into the upper left corner of a picture, in place; size 1 suits a video of 480 lines."""
+    height = max(9, round(20 * size))
+    _words(image, text, np.array([5 * size + 2, 1.3 * height]), height)
+
+
 # ---------------------------------------------------------------------------------------------- one person
 
 

@@ -1,6 +1,7 @@
 """Images in, people in the pixels of those images out."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from utils.core.console import log
 from utils.core.contract import PoseModel
 from utils.core.distributed import choose_device
 from utils.core.geometry import inverse
-from utils.core.poses import Batch, Origin, Poses, Targets
+from utils.core.poses import Batch, Candidates, Origin, Poses, Targets
 from utils.core.tta import View
 
 Image = str | Path | np.ndarray  # a file, or an RGB array (height, width, 3) of uint8
@@ -53,17 +54,26 @@ class OneStage:
     @torch.inference_mode()
     def poses_of(self, batch: Batch) -> list[Poses]:
         """The people of a batch that is ready for the network, in original pixels."""
+        found = _in_original_pixels(self.model.select(self._candidates(batch)), batch)
+        if self.model.spec.view == "person":  # the box is the crop, room beyond the image's edge included
+            return found
+        return [poses.cut_to(origin.size) for poses, origin in zip(found, batch.origins, strict=True)]
+
+    @torch.inference_mode()
+    def keypoint_objects_of(self, batch: Batch) -> list[Poses]:
+        """The keypoint objects of a batch, in original pixels, from a family that has them."""
+        return _in_original_pixels(self.model.keypoint_objects(self._candidates(batch)), batch)
+
+    def keypoint_objects(self, image: Image) -> Poses:
+        """The keypoint objects of one image: their boxes, and as classes which keypoints they are."""
+        return self.keypoint_objects_of(self._batch(list(_opened([image], 0))))[0]
+
+    def _candidates(self, batch: Batch) -> Candidates:
         inputs = pixels.to_unit(batch.images.to(self.device, non_blocking=True), self.dtype)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         views = [view.of(inputs) for view in self.views]
         raws = [self.model(view.apply(inputs, self.model.stride)) for view in views]
-        selected = self.model.select(self.model.decode(raws, views))
-        found = [
-            poses.moved(inverse(origin.to_input)).numpy() for poses, origin in zip(selected, batch.origins, strict=True)
-        ]
-        if self.model.spec.view == "person":  # the box is the crop, room beyond the image's edge included
-            return found
-        return [poses.cut_to(origin.size) for poses, origin in zip(found, batch.origins, strict=True)]
+        return replace(self.model.decode(raws, views), origins=batch.origins)
 
     def _batch(self, opened: Sequence[tuple[str, np.ndarray]]) -> Batch:
         fitted = [pixels.fit(image, self.size, self.model.letterbox) for _, image in opened]
@@ -73,6 +83,12 @@ class OneStage:
         )
         nobody = Targets.nobody(self.model.spec.schema.count)
         return Batch(pixels.stack([image for image, _ in fitted]), nobody, origins)
+
+
+def _in_original_pixels(selected: Sequence[Poses], batch: Batch) -> list[Poses]:
+    return [
+        poses.moved(inverse(origin.to_input)).numpy() for poses, origin in zip(selected, batch.origins, strict=True)
+    ]
 
 
 class Predictor(OneStage):

@@ -19,7 +19,7 @@ class Window:
         self.title = title
 
     @classmethod
-    def open(cls, title: str) -> "Window | None":
+    def open(cls, title: str, flag: str = "--view-img") -> "Window | None":
         # Without a display, OpenCV's toolkit ends the whole process: another process has to try first.
         try:
             tried = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=False, timeout=PATIENCE)
@@ -27,7 +27,7 @@ class Window:
         except subprocess.TimeoutExpired:
             works = False
         if not works:
-            log.warning("--view-img: there is no display here; going on without a window")
+            log.warning("%s: there is no display here; going on without a window", flag)
             return None
         return cls(title)
 
