@@ -15,12 +15,13 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
 
 EXAMPLE, EXAMPLE_WEIGHTS = flags.EXAMPLE, flags.EXAMPLE_WEIGHTS
 AUGMENT = {"scales": [1.0, 0.83, 0.67], "flips": [-1, 3, -1]}  # YOLOv5's three looks
+WEAK = 0.1  # score of people whom a tracker still uses
 
 
 def parse() -> argparse.Namespace:
     parser = flags.Parser("People and their keypoints in pictures, videos and streams. Without flags: an example.")
-    parser.add_argument("--source", default=EXAMPLE, metavar="S", help="file, folder, 'pattern*', list.txt, http(s) or "
-                        "rtsp address, webcam number, or screen")  # fmt: skip
+    what = "file, folder, 'pattern*', list.txt, http or rtsp address, webcam number, or screen"
+    parser.add_argument("--source", default=EXAMPLE, metavar="S", help=what)
     flags.add_model_flags(parser, weights=EXAMPLE_WEIGHTS)
     parser.add_argument("--det-model", metavar="FILE", help="two stages: who finds people, for --pose-model")
     parser.add_argument("--pose-model", metavar="FILE", help="two stages: who finds the keypoints of each")
@@ -31,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--agnostic-nms", action="store_true", help="people of different classes are rivals too")
     flags.add_view_flags(parser)
     parser.add_argument("--augment", action="store_true", help="three scales, one of them mirrored")
+    flags.add_tracking_flags(parser)
     flags.add_drawing_flags(parser)
     flags.add_result_flags(parser)
     flags.add_run_flags(parser, project="runs/detect")
@@ -47,28 +49,24 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     from utils.inference.predictor import OneStage
     from utils.inference.two_stage import TwoStage
 
-    device, size, select = choose_device(args.device), flags.image_size(args.img), flags.selection(args)
+    device, select = choose_device(args.device), flags.selection(args)
+    shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
     select |= {"agnostic": True} if args.agnostic_nms else {}
     views = read_views(**AUGMENT) if args.augment else read_views(args.scales, args.flips)
     if bool(args.det_model) != bool(args.pose_model):
-        raise ValueError(
-            "--det-model and --pose-model belong together: who finds people, and who finds their keypoints"
-        )
+        raise ValueError("--det-model and --pose-model belong together: one finds people, one their keypoints")
     if args.weights.endswith(".onnx") and not args.det_model:
         if args.cfg or args.half or not all(view.is_plain for view in views) or set(select) - {"conf"}:
-            raise ValueError(
-                f"{args.weights}: thresholds, views and precision are part of the file; export it with others"
-            )
-        exported = OnnxModel(
-            find(args.weights), cuda=device.type == "cuda", size=size, conf=args.conf_thres, batch_size=args.batch_size
-        )
+            raise ValueError(f"{args.weights}: thresholds, views and precision are part of it; export it with others")
+        exported = OnnxModel(find(args.weights), cuda=device.type == "cuda", conf=args.conf_thres, **shape)
         return exported, exported.spec
     if args.weights == EXAMPLE_WEIGHTS and not (args.det_model or args.cfg):
         if not (ROOT / EXAMPLE_WEIGHTS).exists():
             raise ValueError(f"{EXAMPLE_WEIGHTS}: not in this copy of the repository; give a model with --weights")
         log.info("%s: a small network that has only ever seen drawn people", EXAMPLE_WEIGHTS)
-    model = load(args.det_model or args.weights, args.cfg, select=select)
-    one = {"device": device, "half": args.half, "size": size, "batch_size": args.batch_size}
+    usual = {"conf": WEAK} if args.track or args.smooth else {}
+    model = load(args.det_model or args.weights, args.cfg, select=select, usual=usual)
+    one = {"device": device, "half": args.half, **shape}
     if not args.pose_model:
         return OneStage(fused(model), views=views, **one), model.spec
     poser = load(args.pose_model)
@@ -88,9 +86,11 @@ def outputs_of(args: argparse.Namespace, folder: Path, spec: "ModelSpec") -> "li
 
 def changes_of(args: argparse.Namespace, spec: "ModelSpec") -> "list[Alter]":
     """What happens to people between the model and the drawing."""
+    from utils.inference.following import Following
     from utils.inference.run import only_classes
 
-    return [only_classes(args.classes, spec.classes)] if args.classes else []
+    changes: list[Alter] = [only_classes(args.classes, spec.classes)] if args.classes else []
+    return [*changes, Following(spec.schema, smooth=bool(args.smooth))] if args.track or args.smooth else changes
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import gc
 import resource
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 from tests.inference.media.makers import number_of, numbered, write_video
 from utils.core import images
+from utils.core.geometry import translation
 from utils.core.poses import Poses
 from utils.core.schema import KeypointSchema
 from utils.inference.draw import draw_poses
+from utils.inference.following import Following
 from utils.inference.media.frames import Frame
 from utils.inference.media.sources import Source
 from utils.inference.outputs import CocoResults, Pictures, Table
@@ -70,6 +73,25 @@ def test_people_can_be_changed_on_their_way(tmp_path: Path) -> None:
     assert [len(poses) for _, poses, _ in heard.told] == [0, 1, 0, 1, 0, 1] and tally.people == 3
     with pytest.raises(ValueError, match=r"--classes 2: this model knows 0 to 1 \(person, dog\)"):
         only_classes([2], ("person", "dog"))
+
+
+def test_everybody_keeps_an_id_within_a_clip_and_the_next_clip_begins_anew(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, 6)
+    images.write(tmp_path / "c.png", numbered(3))
+
+    def walking(pictures: Sequence[np.ndarray]) -> list[Poses]:
+        steps = [translation(number_of(picture), 0) for picture in pictures]
+        [person] = one_person_each([numbered(29)])
+        sure = replace(person, scores=np.ones(1, np.float32), classes=np.zeros(1, int))
+        return [sure.moved(step) for step in steps]
+
+    heard = Remembers()
+    process(Source(str(tmp_path)), walking, Delivery([heard], None), alter=[Following(ONE, smooth=True)])
+    ids = [None if poses.ids is None else poses.ids.tolist() for _, poses, _ in heard.told]
+    assert ids == [[1]] * 12 + [None]
+    across = [float(poses.keypoints[0, 0, 0]) for _, poses, _ in heard.told[:6]]
+    assert across == sorted(across)
 
 
 def test_a_disk_that_is_full_ends_the_run_and_closes_what_is_open(tmp_path: Path) -> None:

@@ -124,6 +124,12 @@ def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
     group.add_argument("--exist-ok", action="store_true", help="write into an existing run folder")
 
 
+def add_tracking_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tracking")
+    group.add_argument("--track", action="store_true", help="ids for the people of videos and streams")
+    group.add_argument("--smooth", nargs="?", const="oneeuro", choices=["oneeuro"], help="with ids, and less tremble")
+
+
 def add_drawing_flags(parser: argparse.ArgumentParser) -> None:
     """How people are drawn, and whether anybody sees it."""
     group = parser.add_argument_group("drawing")
