@@ -90,7 +90,7 @@ def main() -> None:
     print(machine(), time.strftime("%Y-%m-%d"))
     model = fused(load(args.weights, select={"conf": 0.5}))
     with tempfile.TemporaryDirectory() as folder:
-        for title, size, side in (("model-bound", (720, 1280), 320), ("decoding-bound", (1080, 1920), 64)):
+        for title, size, side in (("model-bound", (720, 1280), 320), ("decoding-bound", (2160, 3840), 128)):
             video = film(Path(folder) / f"{title}.mp4", size, args.frames)
             measure(title, video, OneStage(model, size=(side, side)), args.frames, args.repeats)
 

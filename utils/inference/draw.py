@@ -104,15 +104,14 @@ def _person(
     opacities = _opacities(scores, style.keypoint_threshold)
     bones = [(a, b) for a, b in schema.skeleton if style.bones and shown[a] and shown[b]]
     dots = np.flatnonzero(shown) if style.keypoints else ()
-    room = _room(points[shown], width, canvas.shape)
-    if room is None:
-        return
-    region, shifted = canvas[room], points - (room[1].start, room[0].start)
     colours = point_colours(schema) if style.colour is None else (style.colour,) * schema.count
     for level in LEVELS:
         lines = [(a, b) for a, b in bones if min(opacities[a], opacities[b]) == level]
         circles = [k for k in dots if opacities[k] == level]
-        if lines or circles:
+        touched = sorted({*circles, *(end for bone in lines for end in bone)})
+        room = _room(points[touched], width, canvas.shape) if touched else None
+        if room is not None:
+            region, shifted = canvas[room], points - (room[1].start, room[0].start)
             layer = region if level == 1 else region.copy()
             _lines(layer, shifted, lines, colours, width)
             _circles(layer, shifted, circles, colours, width, schema.count)
