@@ -24,7 +24,7 @@ DOORS_WITHIN = {"utils/inference/predictor.py": {"models.build", "models.layers"
 LIBRARY_HOMES = {
     "cv2": (
         "utils/core/images.py", "utils/data/augment.py", "utils/data/people.py", "utils/data/drawing/",
-        "utils/inference/media.py", "utils/inference/draw.py", "onnx_inference/",
+        "utils/inference/media/", "utils/inference/draw.py", "onnx_inference/",
     ),
     "yaml": ("utils/core/config.py",),
     "torchvision": ("utils/core/nms.py",),
@@ -35,9 +35,10 @@ LIBRARY_HOMES = {
     "onnx": ("utils/export/",),
     "onnxscript": ("utils/export/",),
     "onnxslim": ("utils/export/",),
-    "onnxruntime": ("utils/export/", "onnx_inference/", "benchmarks/"),
+    "onnxruntime": ("utils/export/", "utils/inference/onnx_model.py", "onnx_inference/", "benchmarks/"),
     "tensorboard": ("utils/training/log.py",),
     "tqdm": ("utils/core/console.py",),
+    "mss": ("utils/inference/media/live.py",),
     "PIL": (),
     "pandas": (),
     "scipy": (),

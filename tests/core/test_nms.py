@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from utils.core import nms
 from utils.core.geometry import pairwise_iou
 from utils.core.nms import MAX_CANDIDATES, keep_by_box, keep_by_oks
-from utils.core.oks import pairwise_oks
+from utils.core.oks import oks
 
 
 def plainly(overlap: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor | None, threshold: float) -> list[int]:
@@ -93,17 +93,19 @@ def test_poses_that_resemble_a_better_one_are_out_as_in_the_plain_reference(
     points = torch.from_numpy(rng.uniform(0, 20, (count, 1, 2)) + rng.uniform(0, 10, (count, keypoints, 2)))
     areas, sigmas = torch.from_numpy(rng.uniform(100, 2000, count)), torch.full((keypoints,), 0.1).double()
     scores = torch.from_numpy(rng.integers(1, 10, count) / 10)
-    similarity = pairwise_oks(points, points, torch.ones(count, keypoints).double(), areas, sigmas)
+    means = (areas[:, None] + areas) / 2
+    similarity = oks(points[:, None], points[None], torch.ones(1, 1, keypoints).double(), means, sigmas)
     kept = keep_by_oks(points, scores, areas, sigmas, threshold=0.6)
     assert kept.tolist() == plainly(similarity, scores, None, 0.6)
 
 
-def test_the_size_of_the_better_pose_decides_how_near_is_too_near() -> None:
-    """5 pixels apart: near for a person of 10000 square pixels (OKS 0.97), far for one of 100 (OKS 0.04)."""
+def test_the_sizes_of_both_poses_decide_how_near_is_too_near() -> None:
+    """5 pixels apart: near for people of 5050 square pixels on average (OKS 0.94), far for two of 100 (OKS 0.04)."""
     points, sigmas = torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]]]), torch.tensor([0.1])
     scores = torch.tensor([0.9, 0.8])
-    assert keep_by_oks(points, scores, torch.tensor([1e4, 1e2]), sigmas, threshold=0.5).tolist() == [0]
-    assert keep_by_oks(points, scores, torch.tensor([1e2, 1e4]), sigmas, threshold=0.5).tolist() == [0, 1]
+    for areas in ([1e4, 1e2], [1e2, 1e4]):
+        assert keep_by_oks(points, scores, torch.tensor(areas), sigmas, threshold=0.5).tolist() == [0]
+    assert keep_by_oks(points, scores, torch.tensor([1e2, 1e2]), sigmas, threshold=0.5).tolist() == [0, 1]
 
 
 def test_whoever_was_suppressed_suppresses_nobody() -> None:

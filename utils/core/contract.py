@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from utils.core.config import into
-from utils.core.geometry import Fit
+from utils.core.geometry import Coding, Fit
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
@@ -136,6 +136,7 @@ class PoseModel(nn.Module):
     learning_aids: Sequence[str] = ()  # how names of weights begin that only help learning; a checkpoint may lack them
     fuses: bool = False  # whether there are keypoint objects, and Poses.fused says where they went
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
+    coding: Coding = "published"  # how a person crop is measured, for families of view "person"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

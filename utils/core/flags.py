@@ -19,6 +19,9 @@ NO_EFFECT = {
     "--local-rank": "torchrun tells each process its number",
 }
 
+# What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
+EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
+
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 
@@ -143,6 +146,34 @@ def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
     group.add_argument("--project", default=project, metavar="DIR", help="folder of all runs")
     group.add_argument("--name", default="exp", help="this run's folder; numbered when it exists")
     group.add_argument("--exist-ok", action="store_true", help="write into an existing run folder")
+
+
+def add_tracking_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tracking")
+    group.add_argument("--track", action="store_true", help="ids for the people of videos and streams")
+    group.add_argument("--smooth", nargs="?", const="oneeuro", choices=["oneeuro"], help="with ids, and less tremble")
+
+
+def add_drawing_flags(parser: argparse.ArgumentParser) -> None:
+    """How people are drawn, and whether anybody sees it."""
+    group = parser.add_argument_group("drawing")
+    group.add_argument("--view-img", action="store_true", help="show pictures in a window; q ends")
+    group.add_argument("--kpt-thres", type=float, default=0.3, metavar="P", help="draw keypoints from this score on")
+    group.add_argument("--line-thickness", type=int, metavar="PX", help="default: by the size of the picture")
+    group.add_argument("--hide-labels", action="store_true", help="no classes and ids")
+    group.add_argument("--hide-conf", action="store_true", help="no scores")
+
+
+def add_result_flags(parser: argparse.ArgumentParser) -> None:
+    """What is written about the people that were found."""
+    group = parser.add_argument_group("results")
+    group.add_argument("--nosave", action="store_true", help="write no pictures and videos")
+    group.add_argument("--save-txt", action="store_true", help="labels/NAME.txt for every frame, as YOLO-pose")
+    group.add_argument("--save-conf", action="store_true", help="with each person's score at the end of its row")
+    group.add_argument("--save-json", action="store_true", help="results.json, as COCO")
+    group.add_argument("--save-csv", action="store_true", help="results.csv, a row for every person")
+    group.add_argument("--save-crop", action="store_true", help="crops/CLASS/NAME.jpg of everybody")
+    group.add_argument("--save-gif", action="store_true", help="a GIF beside every video")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:

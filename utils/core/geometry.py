@@ -13,6 +13,7 @@ import torch
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 Matrix = np.ndarray  # (3, 3) float64
+Coding = Literal["published", "unbiased"]  # how person crops are measured: as in HRNet, or as in UDP
 
 
 # ---------------------------------------------------------------------------------------------- matrices
@@ -163,6 +164,14 @@ def unbiased_person_crop(centre: np.ndarray, extent: np.ndarray, size: tuple[int
         translation(extent[0] / 2, extent[1] / 2),
         scaling((size[1] - 1) / extent[0], (size[0] - 1) / extent[1]),
     )
+
+
+def crop_matrix(
+    centre: np.ndarray, extent: np.ndarray, size: tuple[int, int], degrees: float = 0.0, coding: Coding = "published"
+) -> Matrix:
+    """The crop as a family's weights expect it."""
+    make = person_crop if coding == "published" else unbiased_person_crop
+    return make(centre, extent, size, degrees)
 
 
 # ---------------------------------------------------------------------------------------------- points

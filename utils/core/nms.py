@@ -3,7 +3,7 @@
 import torch
 from torchvision.ops import nms
 
-from utils.core.oks import pairwise_oks
+from utils.core.oks import oks
 
 MAX_CANDIDATES = 30_000  # per image, best first, before overlaps are looked at
 PUBLISHED_STEP = 4096.0  # between the places to which classes are moved
@@ -31,11 +31,15 @@ def keep_by_box(
 def keep_by_oks(
     keypoints: torch.Tensor, scores: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, *, threshold: float
 ) -> torch.Tensor:
-    """Indices of the poses (N, K, 2) that resemble no better one by more than the threshold, best first."""
+    """Indices of the poses (N, K, 2) that resemble no better one by more than the threshold, best first.
+
+    How alike two poses are is measured in the mean of their areas (N), and at all keypoints, as in the HRNet code.
+    """
     order = scores.argsort(descending=True, stable=True)
     ranked = keypoints[order]
     everywhere = torch.ones(ranked.shape[:2], dtype=ranked.dtype, device=ranked.device)
-    similarity = pairwise_oks(ranked, ranked, everywhere, areas[order], sigmas)  # (N, N), areas of the second
+    means = (areas[order, None] + areas[order]) / 2  # (N, N)
+    similarity = oks(ranked[:, None], ranked[None], everywhere[None], means, sigmas)  # (N, N)
     rival = similarity > threshold
     alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
     for i in range(len(order)):

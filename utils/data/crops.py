@@ -1,28 +1,25 @@
 """Person crops for top-down families: which part of the image shows a person, and what a recipe does to it."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from utils.core import images
 from utils.core.geometry import (
+    Coding,
     Matrix,
     chain,
+    crop_matrix,
     in_pixel_indices,
     inverse,
     magnification,
     mirror,
-    person_crop,
     person_extent,
-    unbiased_person_crop,
 )
 from utils.core.schema import KeypointSchema
 from utils.data.augment import coloured, draw_tables
 from utils.data.recipe import Augment
 from utils.data.sample import People, Pixels, Sample, Size, sample_of
-
-Coding = Literal["published", "unbiased"]
 
 HALF_BODY_MARGIN = 1.5  # room around half a person, as in the HRNet code
 UPPER_BELOW = 0.5  # a normal draw below this takes the upper half: 69 %, as in the HRNet code
@@ -41,13 +38,12 @@ class Framing:
 
     def matrix(self, source: Size, size: Size, coding: Coding = "published") -> Matrix:
         """From an image of (height, width) to a crop; as published, it counts from pixel centres."""
-        make = person_crop if coding == "published" else unbiased_person_crop
         if not self.mirrored:
-            return make(self.centre, self.extent, size, self.degrees)
+            return crop_matrix(self.centre, self.extent, size, self.degrees, coding)
         # The image is mirrored before it is turned; between pixel centres it is one pixel less wide.
         flip = mirror(source[1] - 1)
         centre = np.array([source[1] - 1 - self.centre[0], self.centre[1]])
-        return chain(flip, make(centre, self.extent, size, self.degrees))
+        return chain(flip, crop_matrix(centre, self.extent, size, self.degrees, coding))
 
 
 def trimmed_box(box: np.ndarray, source: Size) -> np.ndarray:

@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 from utils.core import images
-from utils.core.geometry import Fit, Matrix, person_extent
+from utils.core.geometry import Coding, Fit, Matrix, person_extent
 from utils.core.poses import Origin
 from utils.core.schema import KeypointSchema
 from utils.data.augment import augmented
-from utils.data.crops import Coding, Framing, cropped, draw_crop, trimmed_box
+from utils.data.crops import Framing, cropped, draw_crop, trimmed_box
 from utils.data.image_sources import Damaged, Recent, Source
 from utils.data.recipe import Augment
 from utils.data.records import Records

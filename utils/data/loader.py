@@ -13,10 +13,9 @@ from torch.utils.data import DataLoader
 from utils.core import images
 from utils.core.console import log
 from utils.core.contract import ModelSpec
-from utils.core.geometry import Fit
+from utils.core.geometry import Coding, Fit
 from utils.core.poses import Batch
 from utils.data.batches import collate
-from utils.data.crops import Coding
 from utils.data.dataset import (
     EvaluationCrops,
     EvaluationImages,

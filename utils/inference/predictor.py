@@ -46,23 +46,27 @@ class OneStage:
 
     def __call__(self, images: Image | Sequence[Image]) -> list[Poses]:
         """The people of each image, best first, in numpy arrays and original pixels."""
-        single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim <= 3)
-        listed = [images] if single else list(images)
         found: list[Poses] = []
-        for start in range(0, len(listed), self.batch_size):
-            chunk = listed[start : start + self.batch_size]
-            found += self.poses_of(self._batch(list(_opened(chunk, start))))
+        for chunk in chunks(images, self.batch_size):
+            found += self.poses_of(self._batch(chunk))
         return found
 
     @torch.inference_mode()
     def poses_of(self, batch: Batch) -> list[Poses]:
         """The people of a batch that is ready for the network, in original pixels."""
-        return _in_original_pixels(self.model.select(self._candidates(batch)), batch)
+        found = _in_original_pixels(self.model.select(self._candidates(batch)), batch)
+        if self.model.spec.view == "person":  # the box is the crop, room beyond the image's edge included
+            return found
+        return [poses.cut_to(origin.size) for poses, origin in zip(found, batch.origins, strict=True)]
 
     @torch.inference_mode()
     def keypoint_objects_of(self, batch: Batch) -> list[Poses]:
         """The keypoint objects of a batch, in original pixels, from a family that has them."""
         return _in_original_pixels(self.model.keypoint_objects(self._candidates(batch)), batch)
+
+    def keypoint_objects(self, image: Image) -> Poses:
+        """The keypoint objects of one image: their boxes, and as classes which keypoints they are."""
+        return self.keypoint_objects_of(self._batch(list(_opened([image], 0))))[0]
 
     def _candidates(self, batch: Batch) -> Candidates:
         inputs = pixels.to_unit(batch.images.to(self.device, non_blocking=True), self.dtype)
@@ -83,8 +87,7 @@ class OneStage:
 
 def _in_original_pixels(selected: Sequence[Poses], batch: Batch) -> list[Poses]:
     return [
-        poses.moved(inverse(origin.to_input)).cut_to(origin.size).numpy()
-        for poses, origin in zip(selected, batch.origins, strict=True)
+        poses.moved(inverse(origin.to_input)).numpy() for poses, origin in zip(selected, batch.origins, strict=True)
     ]
 
 
@@ -120,6 +123,14 @@ class Predictor(OneStage):
                 log.warning("%s: a model that has learned nothing yet; its people are guesses", weights)
         device = choose_device(device) if isinstance(device, str) else device
         super().__init__(fused(model), device=device, half=half, views=views, size=size)
+
+
+def chunks(images: Image | Sequence[Image], size: int) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """One image or many, opened so many at a time."""
+    single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim <= 3)
+    listed = [images] if single else list(images)
+    for start in range(0, len(listed), size):
+        yield list(_opened(listed[start : start + size], start))
 
 
 def _opened(images: Sequence[Image], first: int) -> Iterator[tuple[str, np.ndarray]]:

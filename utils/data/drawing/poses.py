@@ -175,14 +175,19 @@ def draw_angles(generator: np.random.Generator, count: int) -> tuple[np.ndarray,
     """Angles (N, angles) in degrees of that many people in poses of all kinds, and who of them sits (N)."""
     movement = np.searchsorted(_CHANCES, generator.random(count) * _CHANCES[-1], side="right")  # (N,)
     share = generator.random((count, len(ANGLES)))
-    stride = np.sin(2 * np.pi * generator.random(count))[:, None] * _STRIDE_SIGN  # (N, angles)
-    in_step = 0.5 + 0.44 * stride + 0.12 * (share - 0.5)
-    share = np.where(_GAITS[movement][:, None] & _WITH_STRIDE, in_step, share)
-    span = _SPANS[movement]  # (N, angles, 2)
-    angles = span[..., 0] + share * (span[..., 1] - span[..., 0])
+    angles = angles_of(movement, share, phase=generator.random(count))
     mirrored = generator.random(count) < 0.5
     angles = np.where(mirrored[:, None], angles[:, _MIRROR] * _MIRROR_SIGN, angles)
     return angles, _SEATED[movement]
+
+
+def angles_of(movement: np.ndarray, share: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """Angles (N, angles) of movements (N), each a share (N, angles) between its ends; the phase (N) counts strides."""
+    stride = np.sin(2 * np.pi * phase)[:, None] * _STRIDE_SIGN  # (N, angles)
+    in_step = 0.5 + 0.44 * stride + 0.12 * (share - 0.5)
+    share = np.where(_GAITS[movement][:, None] & _WITH_STRIDE, in_step, share)
+    span = _SPANS[movement]  # (N, angles, 2)
+    return span[..., 0] + share * (span[..., 1] - span[..., 0])
 
 
 def skeletons(angles: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -175,6 +175,16 @@ def draw_things(
     return Patches.joined(groups) if groups else nothing()
 
 
+def draw_pillar(foot: np.ndarray, *, width: float, height: float, layer: float) -> Patches:
+    """A broad pillar that people disappear behind."""
+    (x, y), half = foot, width / 2
+    front = np.array([[x - half, y], [x - half, y - height], [x + half, y - height], [x + half, y]])
+    colours = np.array([[150, 138, 126], [172, 160, 146]], np.uint8)
+    nobody, keys = np.full(2, NOBODY), np.array([0.0, -1e-3])
+    outlines = np.stack((hull(front), hull(front * (0.7, 1) + (0.3 * x, 0))))
+    return Patches(outlines, np.full(2, layer), keys, colours, nobody, nobody, _flat(2, foot))
+
+
 def nothing() -> Patches:
     """No patches."""
     pairs = [np.zeros((0, 2)) for _ in range(6)]
