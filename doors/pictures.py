@@ -14,7 +14,7 @@ from utils.inference.draw import Style, draw_poses, grid
 
 BATCHES = 3  # of a validation that are drawn
 MOST = 16  # pictures on a page
-CERTAIN = 0.25  # score from which a person is drawn
+CERTAIN, CROWD = 0.25, 20  # score from which a person is drawn, and at most so many in a picture
 SEEN, HIDDEN = 1.0, 0.5  # how strongly a labelled keypoint is drawn
 LABELS, FOUND = Style(labels=True, scores=False), Style()
 
@@ -59,12 +59,17 @@ class Pictured:
         found = self.predict(batch)
         if self._drawn < BATCHES and is_main_process():
             seen = [poses.moved(origin.to_input) for poses, origin in zip(found, batch.origins, strict=True)]
-            certain = [poses[poses.scores >= CERTAIN] for poses in seen]
+            certain = [likely(poses) for poses in seen]
             if self.labels:
                 save_labels(self.folder / f"val_batch{self._drawn}_labels.jpg", batch, self.schema)
             save_batch(self.folder / f"val_batch{self._drawn}_pred.jpg", batch, certain, self.schema, FOUND)
             self._drawn += 1
         return found
+
+
+def likely(people: Poses) -> Poses:
+    """Those who would be shown to a user."""
+    return people[people.scores >= CERTAIN][:CROWD]
 
 
 def save_people(path: Path, found: Evaluation, chosen: np.ndarray, schema: KeypointSchema) -> None:
@@ -76,7 +81,7 @@ def save_people(path: Path, found: Evaluation, chosen: np.ndarray, schema: Keypo
             continue
         people = found.results.of_image(image_id)
         picture = images.read(origins[image_id].path)
-        drawn.append(draw_poses(picture, people[people.scores >= CERTAIN], schema, FOUND))
+        drawn.append(draw_poses(picture, likely(people), schema, FOUND))
     if drawn:
         images.write(path, grid(drawn, columns=2, tile=(480, 640)))
     else:
