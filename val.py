@@ -20,7 +20,9 @@ STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
 
 def parse() -> argparse.Namespace:
     parser = flags.Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
-    parser.add_argument("--data", default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON")
+    parser.add_argument(
+        "--data", type=flags.data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
+    )
     parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
     flags.add_model_flags(parser, weights="yolov5s6_kpts.pt")
     flags.add_image_flags(parser, batch=32)

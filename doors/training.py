@@ -95,7 +95,8 @@ class Parts:
         self.records = self.data.records("train")
         self.model = resized(model, flags.image_size(args.img) or model.spec.input_size)
         if args.autoanchor:
-            self.model = fitted(self.model, shapes_of(self.records, max(self.model.spec.input_size)))
+            shapes, labelled = shapes_of(self.records, max(self.model.spec.input_size))
+            self.model = fitted(self.model, shapes, labelled)
         self.fit = self._fit(settings)
         share = self.fit.share_of(world_size())
         self.loading = Loading(share, args.workers, self.fit.seed, rank(), world_size(), CACHES[args.cache])
@@ -156,11 +157,12 @@ class Parts:
             write_report(run.folder / "report.html", page)
 
 
-def shapes_of(records: Records, longest: int) -> np.ndarray:
-    """Width and height of everybody with a labelled keypoint, in pixels of the input (N, 2)."""
+def shapes_of(records: Records, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Width and height of everybody with a labelled keypoint, in pixels of the input (N, 2); how many of each (K)."""
     known = ~records.crowd & (records.visibility > 0).any(1)
     scale = longest / records.sizes.max(1)[records.image_of_person()]  # (P)
-    return ((records.boxes[:, 2:] - records.boxes[:, :2]) * scale[:, None])[known].astype(np.float64)
+    shapes = ((records.boxes[:, 2:] - records.boxes[:, :2]) * scale[:, None])[known].astype(np.float64)
+    return shapes, (records.visibility[known] > 0).sum(0)
 
 
 def keypoints_of(found: Evaluation | None) -> dict[str, float]:

@@ -11,15 +11,20 @@ from utils.core.contract import PoseModel
 ENOUGH = 0.98  # share of people with an anchor; from here on anchors are left alone, as published
 SMALLEST = 2.0  # pixels; smaller people are no reason to change anything
 ROUNDS = 1000  # mutations after the clusters are found
+MOST = 20_000  # shapes that clusters are made of, drawn from all
 
 
-def fitted(model: PoseModel, shapes: np.ndarray, seed: int = 0) -> PoseModel:
+def fitted(model: PoseModel, shapes: np.ndarray, labelled: np.ndarray, seed: int = 0) -> PoseModel:
     """The model with anchors for people of these widths and heights (N, 2) in input pixels, if its own are bad.
 
-    Keypoints need no anchors of their own: they are learned by the anchors of their person. A model without anchors
-    comes back as it is.
+    Mostly keypoints need no anchors of their own: those of their person learn them. Where they are objects too, the
+    squares around them count, as often as each keypoint is labelled (K). A model without anchors comes back as it is.
     """
     limit = getattr(getattr(model, "gains", None), "anchor_t", None)
+    sides = getattr(getattr(model, "gains", None), "kp_bbox", None)
+    if sides is not None:
+        squares = np.broadcast_to(np.asarray(sides, np.float64), labelled.shape) * max(model.spec.input_size)  # (K)
+        shapes = np.concatenate((shapes, np.repeat(squares, labelled)[:, None].repeat(2, 1)))
     shapes = shapes[(shapes >= SMALLEST).all(1)]
     if "anchors" not in model.spec.head or limit is None or not len(shapes):
         return model
@@ -27,14 +32,14 @@ def fitted(model: PoseModel, shapes: np.ndarray, seed: int = 0) -> PoseModel:
     present = np.array(levels, np.float64).reshape(-1, 2)
     recall = best_possible_recall(shapes, present, limit)
     if recall > ENOUGH:
-        log.info("anchors: %.1f%% of the people can be learned; they stay as they are", 100 * recall)
+        log.info("anchors: %.1f%% of the objects can be learned; they stay as they are", 100 * recall)
         return model
     better = find_anchors(shapes, len(present), limit, np.random.default_rng(seed))
     gained = best_possible_recall(shapes, better, limit)
     if gained <= recall:
-        log.info("anchors: %.1f%% of the people can be learned, and no better ones were found", 100 * recall)
+        log.info("anchors: %.1f%% of the objects can be learned, and no better ones were found", 100 * recall)
         return model
-    log.info("anchors: %.1f%% of the people can be learned with new ones, %.1f%% with the old",
+    log.info("anchors: %.1f%% of the objects can be learned with new ones, %.1f%% with the old",
              100 * gained, 100 * recall)  # fmt: skip
     head = {**model.spec.head, "anchors": by_level(better, len(levels))}
     return rebuilt(model, replace(model.spec, head=head))
@@ -47,6 +52,7 @@ def best_possible_recall(shapes: np.ndarray, anchors: np.ndarray, limit: float) 
 
 def find_anchors(shapes: np.ndarray, count: int, limit: float, rng: np.random.Generator) -> np.ndarray:
     """Clusters of the shapes, then small changes that are kept when they fit the people better; (count, 2) by area."""
+    shapes = shapes[rng.choice(len(shapes), MOST, replace=False)] if len(shapes) > MOST else shapes
     anchors = _clusters(shapes, count, rng)
     best = _fitness(shapes, anchors, limit)
     for _ in range(ROUNDS):

@@ -81,7 +81,7 @@ def test_flags_of_old_are_read_with_a_note_and_leave_no_trace(
     ("typed", "sentence"),
     [
         (["--conf-thers", "0.3"], "--conf-thers: no such flag; did you mean '--conf-thres'?"),
-        (["--conf=0.3"], "--conf: no such flag; did you mean '--conf-thres'?"),
+        (["--con=0.3"], "--con: no such flag; did you mean '--conf-thres'?"),
         (["--dev=a-long-value-that-resembles-nothing"], "--dev: no such flag; did you mean '--device'?"),
         (["--zebra"], "--zebra: no such flag\n"),
         (["image.jpg"], "image.jpg: no such flag\n"),

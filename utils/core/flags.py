@@ -19,6 +19,9 @@ NO_EFFECT = {
     "--local-rank": "torchrun tells each process its number",
 }
 
+# What the originals called the data files that are here under one name.
+OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
+
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 
@@ -118,6 +121,11 @@ def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> No
         "--batch-size", "--batch", dest="batch_size", type=int, default=batch, metavar="N",
         help="images at a time" if batch else "images at a time, of all GPUs together; -1: what fits",
     )  # fmt: skip
+
+
+def data_file(name: str) -> str:
+    """For `--data`: the file as typed, or the one that has an older file's place."""
+    return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
