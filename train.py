@@ -13,9 +13,7 @@ def parse() -> argparse.Namespace:
             "--quad": "batches of larger mosaics are not made here; use --multi-scale or a larger --img",
         }
     )
-    parser.add_argument(
-        "--data", type=flags.data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
-    )
+    flags.add_data_flag(parser)
     parser.add_argument("--hyp", default="hyp.scratch.yaml", metavar="YAML", help="recipe: rates, loss, augmentation")
     parser.add_argument("--resume", nargs="?", const="newest", metavar="PT", help="go on: weights/last.pt of a run")
     parser.add_argument(

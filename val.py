@@ -20,9 +20,8 @@ STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
 
 def parse() -> argparse.Namespace:
     parser = flags.Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
-    parser.add_argument(
-        "--data", type=flags.data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
-    )
+    parser.refuse({"--save-hybrid": "labels and predictions are not mixed here; --save-txt writes the predictions"})
+    flags.add_data_flag(parser)
     parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
     flags.add_model_flags(parser, weights="yolov5s6_kpts.pt")
     flags.add_image_flags(parser, batch=32)
@@ -36,7 +35,9 @@ def parse() -> argparse.Namespace:
     flags.add_view_flags(parser)
     flags.add_run_flags(parser, project="runs/val")
     parser.add_argument("--save-json", "--save-json-kpt", action="store_true", help="write a COCO results file")
-    parser.add_argument("--save-txt", action="store_true", help="write a YOLO text file for every image, with scores")
+    parser.add_argument(
+        "--save-txt", "--save-conf", action="store_true", help="a text file for every image, with scores"
+    )
     parser.add_argument("--no-plots", action="store_true", help="no pictures")
     parser.add_argument("--verbose", action="store_true", help="print the tables by keypoint, size, crowding, error")
     parser.add_argument("--evaluator", default="fast", help="fast (hotcoco), or reference (pycocotools)")

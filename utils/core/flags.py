@@ -123,8 +123,14 @@ def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> No
     )  # fmt: skip
 
 
-def data_file(name: str) -> str:
-    """For `--data`: the file as typed, or the one that has an older file's place."""
+def add_data_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=_data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
+    )
+
+
+def _data_file(name: str) -> str:
+    """The file as typed, or the one that has an older file's place."""
     return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
 
 
