@@ -72,7 +72,8 @@ def train(args: argparse.Namespace, recipe: Mapping[str, Any], state: Path | Non
         trainer.resume(state)
     else:
         options = {name: value for name, value in vars(args).items() if name not in NOT_KEPT}
-        trainer.run.write_settings(options, {**recipe, "batch_size": made.fit.batch_size})
+        measured = {"batch_size": made.fit.batch_size} if recipe.get("batch_size") == -1 else {}
+        trainer.run.write_settings(options | measured, {**recipe, **measured})
         if is_main_process():
             save_statistics(made.records, made.model.spec.schema, folder / "labels.jpg")
     outcome = trainer.fit()
