@@ -141,20 +141,15 @@ def test_the_command_lines_of_the_originals_are_read_as_they_stand(line: str, mo
     assert args.weights is None or args.weights.endswith(("ckpts", ".pt"))
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ("-m", "torch.distributed.run", "--nproc_per_node", "2"),
-        ("-m", "torch.distributed.launch", "--nproc_per_node", "2"),
-    ],
-    ids=("torchrun", "launch"),
-)
+@pytest.mark.parametrize("launcher", ["run", pytest.param("launch", marks=pytest.mark.slow)])
 def test_two_processes_train_one_run_under_both_launchers(data: Path, tmp_path: Path, launcher: str) -> None:
     options = ("--data", data, "--epochs", 1, "--project", tmp_path, "--name", "both")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = ("--master_port", free.getsockname()[1])
-    status, _, log = train(launcher, "--nproc_per_node", 2, *place, "train.py", *QUICK, *options, door="-m")
+    status, _, log = train(
+        f"torch.distributed.{launcher}", "--nproc_per_node", 2, *place, "train.py", *QUICK, *options, door="-m"
+    )
     assert status == 0, log
     assert [path.name for path in tmp_path.iterdir()] == ["both"]
     assert set(FILES) - {"train_batch1.jpg"} <= {path.name for path in (tmp_path / "both").iterdir()}
