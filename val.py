@@ -1,7 +1,6 @@
 """python val.py --weights FILE --data DATA: what a model is worth, counted as COCO and CrowdPose count it."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,22 +8,26 @@ from utils.core import flags
 from utils.core.console import is_main_process, log
 
 if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
-    from utils.data.annotations import DataSpec
+    from utils.data.one_class import Data
     from utils.evaluation.evaluator import Evaluator
     from utils.inference.predictor import OneStage
 
+Size = tuple[int, int]  # (height, width)
 TASKS = ("train", "val", "test", "speed", "study")
 STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
 
 
 def parse() -> argparse.Namespace:
     parser = flags.Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
-    parser.add_argument("--data", default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON")
+    parser.refuse({"--save-hybrid": "labels and predictions are not mixed here; --save-txt writes the predictions"})
+    flags.add_data_flag(parser)
     parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
     flags.add_model_flags(parser, weights="yolov5s6_kpts.pt")
     flags.add_image_flags(parser, batch=32)
     parser.add_argument("--rect", action="store_true", help="batches as flat as their images")
     parser.add_argument("--pad", type=float, default=0.0, metavar="S", help="with --rect: strides of extra room")
+    parser.add_argument("--single-cls", action="store_true", help="all classes as one")
+    parser.add_argument("--sigmas", type=float, nargs="+", metavar="S", help="of OKS: one for all, or one each")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that load images")
     parser.add_argument("--detections", metavar="JSON", help="boxes to look into, for models of single persons")
     flags.add_select_flags(parser)
@@ -32,14 +35,14 @@ def parse() -> argparse.Namespace:
     flags.add_view_flags(parser)
     flags.add_run_flags(parser, project="runs/val")
     parser.add_argument("--save-json", "--save-json-kpt", action="store_true", help="write a COCO results file")
-    parser.add_argument("--save-txt", action="store_true", help="write a YOLO text file for every image")
-    parser.add_argument("--no-plots", action="store_true", help="no pictures of the errors")
+    parser.add_argument("--save-txt", "--save-conf", action="store_true", help="a text file for each, with scores")
+    parser.add_argument("--no-plots", action="store_true", help="no pictures")
     parser.add_argument("--verbose", action="store_true", help="print the tables by keypoint, size, crowding, error")
     parser.add_argument("--evaluator", default="fast", help="fast (hotcoco), or reference (pycocotools)")
     return parser.parse_args()
 
 
-def predictor_of(args: argparse.Namespace, data: "DataSpec") -> "OneStage":
+def predictor_of(args: argparse.Namespace, data: "Data") -> "OneStage":
     """The model on its device, with the thresholds and views that were asked for."""
     from models.build import load
     from models.layers import fused
@@ -55,29 +58,22 @@ def predictor_of(args: argparse.Namespace, data: "DataSpec") -> "OneStage":
     return OneStage(fused(model), device=device, half=args.half, views=views, size=flags.image_size(args.img))
 
 
-def evaluator_of(
-    args: argparse.Namespace, data: "DataSpec", predictor: "OneStage", size: tuple[int, int]
-) -> "Evaluator":
-    """The images of a split in the size that the model sees, and what is annotated on them."""
+def evaluator_of(args: argparse.Namespace, data: "Data", predictor: "OneStage", size: Size) -> "Evaluator":
+    """The images of the task's split, as they were asked for."""
+    from doors import evaluation
     from utils.core.distributed import rank, world_size
-    from utils.data.loader import Loading, evaluation_loader
-    from utils.evaluation.coco import check_tool
-    from utils.evaluation.evaluator import RIVALS, Evaluator
+    from utils.data.loader import Loading
 
-    tool, model = check_tool(args.evaluator), predictor.model
-    spec = replace(model.spec, input_size=size)
-    split = args.task if args.task in ("train", "test") else "val"
-    records = data.detected(split, args.detections) if args.detections else data.records(split)
-    shapes = {"rectangular": args.rect, "stride": model.stride, "pad": args.pad}
+    shapes = {"rectangular": args.rect, "stride": predictor.model.stride, "pad": args.pad}
     loading = Loading(args.batch_size, args.workers, rank=rank(), world=world_size(), **shapes)
-    batches = evaluation_loader(records, spec, loading, detected=bool(args.detections), fit=model.letterbox)
-    truth, ids = data.ground_truth(split), data.category_ids(split)
-    rivals = RIVALS if spec.view == "person" else None
-    return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=tool, rivals=rivals)
+    split = args.task if args.task in ("train", "test") else "val"
+    more = {"size": size, "detections": args.detections, "tool": args.evaluator}
+    return evaluation.evaluator_of(data, split, predictor.model, loading, **more)
 
 
-def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
+def evaluate(args: argparse.Namespace, data: "Data") -> None:
     """The numbers of a split, and what stands behind them in the run's folder."""
+    from doors.pictures import Pictured
     from utils.core.runs import new_run
     from utils.evaluation.report import tables, write_report
     from utils.evaluation.stopwatch import Stopwatch
@@ -85,9 +81,10 @@ def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
     predictor = predictor_of(args, data)
     evaluator = evaluator_of(args, data, predictor, predictor.size)
     watch = Stopwatch(predictor.model)
-    results = evaluator.look(predictor.poses_of, watch)
-    found = None if args.task == "test" else evaluator.judge(results, watch)  # test: a server has the annotations
     folder = new_run(args.project, args.name, exist_ok=args.exist_ok)
+    pictured = Pictured(predictor.poses_of, folder, data.schema, labels=args.task != "test")
+    results = evaluator.look(predictor.poses_of if args.no_plots else pictured, watch)
+    found = None if args.task == "test" else evaluator.judge(results, watch)  # test: a server has the annotations
     if not is_main_process():
         return
     if args.count_fused:
@@ -103,12 +100,12 @@ def evaluate(args: argparse.Namespace, data: "DataSpec") -> None:
     log.info("results in %s", folder)
 
 
-def speed(args: argparse.Namespace, data: "DataSpec") -> None:
+def speed(args: argparse.Namespace, data: "Data") -> None:
     predictor = predictor_of(args, data)
     print(evaluator_of(args, data, predictor, predictor.size).pace(predictor.poses_of, predictor.model).line)
 
 
-def study(args: argparse.Namespace, data: "DataSpec") -> None:
+def study(args: argparse.Namespace, data: "Data") -> None:
     """AP and speed by input size."""
     predictor = predictor_of(args, data)
     stride = predictor.model.stride
@@ -121,10 +118,11 @@ def study(args: argparse.Namespace, data: "DataSpec") -> None:
 
 def main() -> None:
     args = parse()
+    from doors.evaluation import data_of
     from utils.core.distributed import leave_processes
-    from utils.data.annotations import DataSpec
 
-    {"speed": speed, "study": study}.get(args.task, evaluate)(args, DataSpec.read(args.data))
+    data = data_of(args.data, single_class=args.single_cls, sigmas=args.sigmas)
+    {"speed": speed, "study": study}.get(args.task, evaluate)(args, data)
     leave_processes()
 
 

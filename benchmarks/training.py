@@ -4,6 +4,7 @@ Synthetic batches: a loader's speed is measured by benchmarks/loading.py.
 """
 
 import argparse
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,13 @@ def whole_steps(learner: Learner, source: Iterator[Batch], count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
+def peak_memory(learner: Learner) -> str:
+    """The most that was held so far: on a GPU by torch, else by the process."""
+    if learner.device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(learner.device) / 2**30:.2f} GiB of the GPU"
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of the process"
+
+
 def main() -> None:
     args = parse()
     if args.threads:
@@ -116,6 +124,7 @@ def main() -> None:
     share = (medians["optimizer"] + medians["average"]) / total
     print(f"  optimizer and average together: {share:.1%}")
     print(f"  {args.batch / whole_steps(learner, source, args.steps):.1f} images/s in whole steps")
+    print(f"  peak memory: {peak_memory(learner)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """python train.py, as users run it."""
 
 import json
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import train as train_door
+import val as val_door
 from models.build import load
 from tests.test_val import command, run
 from utils.core.checkpoint import load_state
@@ -16,6 +20,12 @@ from utils.core.config import ROOT, read_yaml, write_yaml
 from utils.training.log import read_results
 
 QUICK = ("--cfg", "yolov5n6_kpts.yaml", "--img", 64, "--batch-size", 4, "--workers", 0, "--device", "cpu")
+
+FILES = (
+    "opt.yaml", "hyp.yaml", "results.csv", "results.png", "report.html", "labels.jpg", "train_batch0.jpg",
+    "train_batch1.jpg", "val_batch0_labels.jpg", "val_batch0_pred.jpg", "metrics.json", "errors.png", "people.png",
+    "precision_recall.png", "worst.jpg", "best.jpg",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +45,17 @@ def data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "people.yaml"
 
 
-def train(*arguments: object) -> tuple[int, str, str]:
-    return run(*arguments, door="train.py")
+def train(*arguments: object, door: str = "train.py") -> tuple[int, str, str]:
+    return run(*arguments, door=door)
 
 
 def test_a_model_is_trained_and_its_folder_says_how(data: Path, tmp_path: Path) -> None:
     status, _, log = train(*QUICK, "--data", data, "--epochs", 2, "--seed", 3, "--project", tmp_path)
     assert status == 0, log
     folder = tmp_path / "exp"
-    assert {"opt.yaml", "hyp.yaml", "results.csv", "results.png", "report.html"} <= {p.name for p in folder.iterdir()}
+    assert set(FILES) <= {path.name for path in folder.iterdir()}
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/") == page.count("<figure><img") >= 8 and "the worst met people" in page
     assert read_yaml(folder / "hyp.yaml")["seed"] == 3 and read_yaml(folder / "opt.yaml")["data"] == str(data)
     rows = read_results(folder / "results.csv")
     assert [row["epoch"] for row in rows] == [0, 1] and {"train/keypoint", "metrics/AP"} <= set(rows[0])
@@ -75,6 +87,9 @@ def test_a_run_that_is_told_to_stop_goes_on_to_the_same_weights(data: Path, tmp_
         (("--freeze", 99), "freeze: 99 found; this network has 33 layers"),
         (("--precision", "fp16"), "precision: fp16 needs a GPU"),
         (("--resume", "no.pt"), "no.pt: no such file"),
+        (("--batch-size", -1), "--batch-size -1: found the device cpu; what fits can only be measured on a GPU"),
+        (("--rect",), "--rect: mosaics are square, and so are training batches; val.py has --rect"),
+        (("--val-flips", 3, 3), "--flips: 2 values but 1 --scales"),
     ],
 )
 def test_a_mistake_is_one_line(data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
@@ -97,3 +112,57 @@ def test_help_answers_without_loading_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "--freeze N" in done.stdout and "--linear-lr" in done.stdout
+
+
+LINES = (  # as YOLO-Pose, KAPAO and XPOSE publish them
+    "train.py --data coco_kpts.yaml --cfg yolov5s6_kpts.yaml --weights 'path to the pre-trained ckpts' --batch-size 64 "
+    "--img 960 --kpt-label",
+    "train.py --data coco_kpts.yaml --cfg yolov5s6_kpts_ti_lite.yaml --weights 'path to the pre-trained ckpts' "
+    "--batch-size 64 --img 640 --kpt-label --hyp hyp.scratch_lite.yaml",
+    "train.py --local_rank=1 --img 1280 --batch 128 --epochs 500 --data data/coco-kp.yaml "
+    "--hyp data/hyps/hyp.kp-p6.yaml --val-scales 1 --val-flips -1 --weights yolov5s6.pt --project runs/s_e500 "
+    "--name train --workers 128",
+    "train.py --img 1280 --batch 72 --epochs 300 --data data/crowdpose.yaml --hyp data/hyps/hyp.kp-p6.yaml "
+    "--val-scales 1 --val-flips -1 --weights yolov5m6.pt --project runs/cp_m_e300 --name train --workers 128 --noval",
+    "val.py --rect",
+    "val.py --rect --weights kpao_m_coco.pt",
+    "val.py --scales 0.8 1 1.2 --flips -1 3 -1 --task test",
+    "val.py --data crowdpose.yaml --weights kpao_l_crowdpose.pt --scales 0.8 1 1.2 --flips -1 3 -1",
+    "val.py --data coco_kpts.yaml --img 960 --conf 0.001 --iou 0.65 --weights 'path to the ckpts' --kpt-label",
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_command_lines_of_the_originals_are_read_as_they_stand(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(line)
+    monkeypatch.setattr(sys, "argv", words)
+    args = {"train.py": train_door, "val.py": val_door}[words[0]].parse()
+    assert "coco-kp.yaml" not in args.data  # here it is coco_kpts.yaml
+    assert args.weights is None or args.weights.endswith(("ckpts", ".pt"))
+
+
+@pytest.mark.parametrize("launcher", ["run", pytest.param("launch", marks=pytest.mark.slow)])
+def test_two_processes_train_one_run_under_both_launchers(data: Path, tmp_path: Path, launcher: str) -> None:
+    options = ("--data", data, "--epochs", 1, "--project", tmp_path, "--name", "both")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = ("--master_port", free.getsockname()[1])
+    status, _, log = train(
+        f"torch.distributed.{launcher}", "--nproc_per_node", 2, *place, "train.py", *QUICK, *options, door="-m"
+    )
+    assert status == 0, log
+    assert [path.name for path in tmp_path.iterdir()] == ["both"]
+    assert set(FILES) - {"train_batch1.jpg"} <= {path.name for path in (tmp_path / "both").iterdir()}
+    assert len(read_results(tmp_path / "both" / "results.csv")) == 1
+    assert len(load_state(tmp_path / "both" / "weights" / "last.pt")["ranks"]) == 2
+
+
+def test_recipes_evolve_in_short_runs_and_a_stopped_evolution_goes_on(data: Path, tmp_path: Path) -> None:
+    options = (*QUICK, "--data", data, "--epochs", 1, "--project", tmp_path, "--exist-ok", "--nosave", "--notest")
+    assert train(*options, "--evolve", 1)[0] == 0
+    status, _, log = train(*options, "--evolve", 2)
+    assert status == 0, log
+    assert "recipe 2 of 2" in log and "recipe 1 of" not in log
+    rows = (tmp_path / "exp" / "evolve.csv").read_text().splitlines()
+    assert len(rows) == 3 and rows[0].startswith("generation,fitness,lr0,")
+    assert read_yaml(tmp_path / "exp" / "hyp_evolved.yaml")["mosaic"] > 0

@@ -97,7 +97,20 @@ def test_the_task_test_writes_a_results_file_and_evaluates_nothing(
     status, out, err = run(*arguments, "--project", tmp_path, "--task", "test", door="test.py")
     assert status == 0, err
     assert out == ""
-    assert [path.name for path in (tmp_path / "exp").iterdir()] == ["poses_test.json"]
+    names = {path.name for path in (tmp_path / "exp").iterdir()}
+    assert names == {"poses_test.json", "val_batch0_pred.jpg", "val_batch1_pred.jpg"}  # no labels: a server has them
+
+
+def test_custom_sigmas_views_and_one_class_change_what_is_counted(
+    arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    plain = run(*arguments, "--project", tmp_path, "--name", "plain", "--no-plots")
+    wide = run(*arguments, "--project", tmp_path, "--name", "wide", "--sigmas", 3, "--augment", "--single-cls")
+    assert plain[0] == wide[0] == 0, wide[2]
+    found = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "wide")]
+    ap = [values["numbers"]["AP50"] for values in found]
+    assert ap[1] > ap[0] + 0.1  # with such tolerance nearly everything is found
+    assert (tmp_path / "wide" / "val_batch1_pred.jpg").exists() and not list((tmp_path / "plain").glob("*.jpg"))
 
 
 def test_the_task_speed_prints_milliseconds(arguments: tuple[object, ...], tmp_path: Path) -> None:
@@ -119,6 +132,7 @@ def test_the_task_study_prints_a_line_for_every_size(arguments: tuple[object, ..
         (("--evaluator", "hotcooc"), "evaluator 'hotcooc' found; expected fast or reference"),
         (("--img", "100"), "input size (100, 100): both sides must be multiples of 64"),
         (("--task", "train"), "no split 'train' (val, test)"),
+        (("--sigmas", "0.1", "0.2"), "--sigmas: found 2; expected 1 or 17 numbers above 0"),
         (("--flips", "3", "3"), "--flips: 2 values but 1 --scales; give one flip for each scale"),
     ],
 )

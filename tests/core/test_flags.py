@@ -81,7 +81,7 @@ def test_flags_of_old_are_read_with_a_note_and_leave_no_trace(
     ("typed", "sentence"),
     [
         (["--conf-thers", "0.3"], "--conf-thers: no such flag; did you mean '--conf-thres'?"),
-        (["--conf=0.3"], "--conf: no such flag; did you mean '--conf-thres'?"),
+        (["--con=0.3"], "--con: no such flag; did you mean '--conf-thres'?"),
         (["--dev=a-long-value-that-resembles-nothing"], "--dev: no such flag; did you mean '--device'?"),
         (["--zebra"], "--zebra: no such flag\n"),
         (["image.jpg"], "image.jpg: no such flag\n"),
@@ -167,3 +167,43 @@ def test_a_command_that_runs_logs_to_stderr(capsys: pytest.CaptureFixture[str]) 
 
     assert ends(main) == 0
     assert capsys.readouterr().err == "12 images\n"
+
+
+def training() -> flags.Parser:
+    made = flags.Parser("Trains.", prog="train.py")
+    made.refuse({"--quad": "not here"})
+    flags.add_data_flags(made)
+    flags.add_recipe_flags(made)
+    flags.add_validation_flags(made)
+    return made
+
+
+def test_a_flag_that_a_command_does_not_have_is_refused_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        training().parse_args(["--quad"])
+    assert ended.value.code == 2
+    assert "--quad: not here" in capsys.readouterr().err
+    assert "quad" not in vars(training().parse_args([])) and "--quad" not in training().format_help()
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "value"),
+    [
+        (["--noval"], "evaluate_every", 0), (["--notest"], "evaluate_every", 0), (["--nosave"], "checkpoints", "end"),
+        (["--save-period", "5"], "save_period", 5), (["--save_period", "5"], "save_period", 5),
+        (["--freeze", "10"], "freeze", 10), (["--freeze", "0", "2"], "freeze", ("0", "2")),
+        (["--freeze", "body"], "freeze", ("body",)), (["--cache"], "cache", "ram"),
+        (["--cache-images"], "cache", "ram"),
+        (["--cache", "disk"], "cache", "disk"), (["--noautoanchor"], "autoanchor", False), ([], "autoanchor", True),
+        (["--val-scales", "0.8", "1", "--val-flips", "-1", "3"], "val_flips", [-1, 3]), ([], "evaluate_every", None),
+        (["--adam"], "optimizer", "Adam"), (["--linear-lr"], "schedule", "linear"), ([], "checkpoints", None),
+    ],
+)  # fmt: skip
+def test_training_flags_mean_what_they_did(typed: list[str], name: str, value: object) -> None:
+    assert vars(training().parse_args(typed))[name] == value
+
+
+def test_augment_is_three_views() -> None:
+    args = parser().parse_args(["--augment", "--conf", "0.1", "--iou", "0.6"])
+    assert (args.scales, args.flips) == ([1.0, 0.83, 0.67], [-1, 3, -1])
+    assert flags.selection(args) == {"conf": 0.1, "iou": 0.6}

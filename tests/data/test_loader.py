@@ -10,6 +10,7 @@ from utils.core.contract import ModelSpec
 from utils.core.geometry import inverse, move_points
 from utils.data.batches import collate, draw_size, rescaled
 from utils.data.dataset import Ticket
+from utils.data.image_sources import Drawn
 from utils.data.loader import Loading, evaluation_loader, training_loader
 from utils.data.recipe import Augment
 from utils.data.sampler import class_weights, image_weights
@@ -230,3 +231,23 @@ def test_image_weights_count_persons_by_how_rare_their_class_is(records):
 
 def test_a_batch_of_nothing_is_none():
     assert collate([None, None]) is None
+
+
+@pytest.mark.parametrize("spec", [IMAGES, PERSONS])
+def test_a_loader_that_weighs_by_class_does_so_in_every_epoch(records, spec):
+    loading = Loading(batch_size=4, workers=0)
+    loader = training_loader(records, spec, Augment(labelled_only=False), loading, by_class=True)
+    assert len(loader.weights) == len(loader.samples)
+    empty = str(records.image_id(3))  # nobody is on it
+    for epoch in range(3):
+        seen = {str(origin.image_id) for batch in loader.epoch(epoch) for origin in batch.origins}
+        assert empty not in seen
+    with pytest.raises(ValueError, match="weights by class need annotated files"):
+        training_loader(Drawn(OneSpot()), IMAGES, Augment(), loading, by_class=True)
+
+
+class OneSpot:
+    """A drawing without end that is never asked for a picture here."""
+
+    def __len__(self):
+        return 3

@@ -165,3 +165,13 @@ def test_the_average_follows_weights_and_statistics_by_the_formula() -> None:
                 expected[name] = decay_at(update) * expected[name] + (1 - decay_at(update)) * tensor
     for name, tensor in ema.model.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-6, atol=1e-6)
+
+
+def test_single_layers_are_frozen_by_their_numbers_and_by_name() -> None:
+    model = tiny_model()
+    freeze(model, ("0", "2", "head.box"))
+    still = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    starts = {".".join(name.split(".")[:3]) if name.startswith("body") else name[:8] for name in still}
+    assert starts == {"body.layers.0", "body.layers.2", "head.box"}
+    with pytest.raises(ValueError, match="freeze: 41 found; this network has 33 layers"):
+        freeze(model, ("1", "40"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.small import QUICK, Drawn, assert_same, everything, remember, spots, trainer
+from tests.training.small import QUICK, Drawn, assert_same, everything, remember, spots, trainer, weight_metric
 from utils.core import checkpoint
 from utils.core.contract import PoseModel
 from utils.core.poses import Batch
@@ -238,3 +238,22 @@ def test_a_disk_that_fills_up_during_training_is_survived(
     assert outcome.reason == "finished" and len(writes) > 5
     assert "No space left on device" in caplog.text and "training goes on" in caplog.text
     assert checkpoint.load_state(tmp_path / "weights" / "last.pt")["progress"]["epoch"] == 0
+
+
+def test_weights_of_every_nth_epoch_are_kept(tmp_path: Path) -> None:
+    trainer(tmp_path, replace(QUICK, epochs=4, save_period=2)).fit()
+    names = {path.name for path in (tmp_path / "weights").glob("*.safetensors")}
+    assert names == {"best.safetensors", "last.safetensors", "epoch1.safetensors", "epoch3.safetensors"}
+
+
+def test_checkpoints_may_wait_for_the_end(tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def look(model: PoseModel) -> Mapping[str, float]:
+        seen.append(sorted(path.name for path in (tmp_path / "weights").glob("*.safetensors")))
+        return weight_metric(model)
+
+    trainer(tmp_path, replace(QUICK, epochs=3, checkpoints="end"), evaluate=look).fit()
+    assert seen == [[], [], []]
+    assert [path.name for path in (tmp_path / "weights").glob("*.safetensors")] == ["last.safetensors"]
+    assert checkpoint.load_state(tmp_path / "weights" / "last.pt")["progress"]["epoch"] == 3

@@ -5,7 +5,7 @@ Imports neither torch nor OpenCV: `--help` answers at once.
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ NO_EFFECT = {
 
 # What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
 EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
+# What the originals called the data files that are here under one name.
+OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
 
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
@@ -45,6 +47,11 @@ class Parser(argparse.ArgumentParser):
                 type=int if takes_number else None,
                 help=argparse.SUPPRESS,
             )
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Flags of the originals that a command does not have, and why."""
+        for flag, reason in reasons.items():
+            self.add_argument(flag, nargs="*", action=_Refused, reason=reason, help=argparse.SUPPRESS)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
         found, unknown = self.parse_known_args(args, namespace)
@@ -81,6 +88,27 @@ class _WithoutEffect(argparse.Action):
         log.info("%s is no longer needed: %s", option, NO_EFFECT[str(option)])
 
 
+class _Refused(argparse.Action):
+    def __init__(self, *, reason: str, **settings: Any) -> None:
+        super().__init__(default=argparse.SUPPRESS, **settings)
+        self.reason = reason
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        parser.error(f"{option}: {self.reason}")
+
+
+class _Freeze(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        namespace.freeze = int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
+
+
+class _UsualViews(argparse.Action):
+    """`--augment` as YOLOv5 means it: as it is, a little smaller and mirrored, smaller."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        namespace.scales, namespace.flips = [1.0, 0.83, 0.67], [-1, 3, -1]
+
+
 def add_model_flags(parser: argparse.ArgumentParser, *, weights: str | None = None) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
@@ -96,16 +124,69 @@ def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> No
         help="input size: one side, or height and width; default: the model's own",
     )  # fmt: skip
     group.add_argument(
-        "--batch-size", "--batch", dest="batch_size", type=int, default=batch, metavar="N", help="images at a time"
+        "--batch-size", "--batch", dest="batch_size", type=int, default=batch, metavar="N",
+        help="images at a time" if batch else "images at a time, of all GPUs together; -1: what fits",
+    )  # fmt: skip
+
+
+def add_data_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", type=_data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
+    )
+
+
+def _data_file(name: str) -> str:
+    """The file as typed, or the one that has an older file's place."""
+    return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
+
+
+def add_data_flags(parser: argparse.ArgumentParser) -> None:
+    """How training images come."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--workers", type=int, default=4, metavar="N", help="processes that load images")
+    group.add_argument(
+        "--cache", "--cache-images", nargs="?", default="", const="ram", choices=("ram", "disk"),
+        help="keep decoded images",
+    )  # fmt: skip
+    group.add_argument("--single-cls", action="store_true", help="all classes as one")
+    group.add_argument("--image-weights", action="store_true", help="images with many people, of rare classes, often")
+    group.add_argument(
+        "--noautoanchor", dest="autoanchor", action="store_false", help="leave anchors alone that fit the data badly"
+    )
+
+
+def add_validation_flags(parser: argparse.ArgumentParser) -> None:
+    """How a training looks at its validation images, and what it keeps."""
+    group = parser.add_argument_group("validation and checkpoints")
+    group.add_argument("--noval", "--notest", dest="evaluate_every", action="store_const", const=0,
+                       help="validate after the last epoch only")  # fmt: skip
+    group.add_argument("--val-scales", type=float, nargs="+", default=[1.0], metavar="S", help="as val.py's --scales")
+    group.add_argument("--val-flips", type=int, nargs="+", default=[], metavar="F", help="as val.py's --flips")
+    group.add_argument("--nosave", dest="checkpoints", action="store_const", const="end",
+                       help="write weights when the run ends only")  # fmt: skip
+    group.add_argument(
+        "--save-period", "--save_period", type=int, metavar="N", help="keep the weights of every Nth epoch"
     )
 
 
 def add_select_flags(parser: argparse.ArgumentParser) -> None:
     """Thresholds; a flag that is not given leaves the model's own value alone."""
     group = parser.add_argument_group("selection")
-    group.add_argument("--conf-thres", type=float, metavar="P", help="keep people with at least this score")
     group.add_argument(
-        "--iou-thres", type=float, metavar="P", help="of people that overlap more than this, keep the best"
+        "--conf-thres",
+        "--conf",
+        dest="conf_thres",
+        type=float,
+        metavar="P",
+        help="keep people with at least this score",
+    )
+    group.add_argument(
+        "--iou-thres",
+        "--iou",
+        dest="iou_thres",
+        type=float,
+        metavar="P",
+        help="of people that overlap more than this, keep the best",
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
     group = parser.add_argument_group("selection, for families with keypoint objects")
@@ -139,6 +220,7 @@ def add_view_flags(parser: argparse.ArgumentParser) -> None:
         "--flips", type=int, nargs="+", default=[], metavar="F",
         help="one for each scale: -1 as it is, 3 left and right exchanged, 2 upside down",
     )  # fmt: skip
+    group.add_argument("--augment", action=_UsualViews, nargs=0, help="--scales 1 0.83 0.67 --flips -1 3 -1")
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
@@ -186,9 +268,9 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--linear-lr", dest="schedule", action="store_const", const="linear", help="a straight line")
     group.add_argument("--multi-scale", action="store_const", const=(0.5, 1.5), help="another size for every batch")
     group.add_argument("--label-smoothing", type=float, metavar="P")
-    group.add_argument("--freeze", type=int, metavar="N", help="keep the first N layers as they are")
+    group.add_argument("--freeze", nargs="+", action=_Freeze, metavar="N",
+                       help="leave the first N layers as they are; or several numbers or names: those")  # fmt: skip
     group.add_argument("--patience", type=int, metavar="N", help="stop after so many epochs without a better AP")
-    group.add_argument("--noval", dest="evaluate_every", action="store_const", const=0, help="only the last epoch")
     group.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"))
     group.add_argument("--sync-bn", action="store_const", const=True, help="batch statistics of all GPUs together")
     group.add_argument("--compile", action="store_const", const=True, help="torch.compile")

@@ -103,7 +103,7 @@ def draw(found: report.Report, looks: Mapping[str, list[Look]], folder: Path, sa
             _save(_samples(records, found.schema, chosen), folder / f"{split}_samples.png")
         if records.person_count:
             titles[f"{split}_statistics.png"] = f"{split}: where people and their keypoints are"
-            _save(_statistics(records, found.schema), folder / f"{split}_statistics.png")
+            save_statistics(records, found.schema, folder / f"{split}_statistics.png")
     return titles
 
 
@@ -154,8 +154,12 @@ def _side(name: str) -> str:
     return next((side for side in ("left", "right") if side in name.lower()), "")
 
 
-def _statistics(records: Records, schema: KeypointSchema) -> "Figure":
+def save_statistics(records: Records, schema: KeypointSchema, path: Path) -> None:
     """Four plots about people, and where in its box each keypoint lies."""
+    _save(_statistics(records, schema), path)
+
+
+def _statistics(records: Records, schema: KeypointSchema) -> "Figure":
     from matplotlib.figure import Figure
 
     rows = -(-schema.count // BOX_COLUMNS)

@@ -32,7 +32,7 @@ from utils.data.image_cache import DiskCache, ImageCache, MemoryCache
 from utils.data.image_sources import Files, Source
 from utils.data.recipe import Augment
 from utils.data.records import Records
-from utils.data.sampler import EvaluationSampler, Plan, TrainingSampler
+from utils.data.sampler import EvaluationSampler, Plan, TrainingSampler, class_weights, image_weights
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,12 @@ class TrainingLoader(Loader):
     """Batches by a recipe; `epoch(3, start=120)` goes on where a run has stopped."""
 
     sampler: TrainingSampler
+    weights: np.ndarray | None = None  # how often each sample should come; None: once per epoch
 
     def epoch(self, number: int, *, start: int = 0, weights: np.ndarray | None = None) -> Iterator[Batch]:
         """The batches of an epoch from a step on; weights make some samples more frequent."""
-        self.sampler.epoch, self.sampler.start, self.sampler.weights = number, start, weights
+        self.sampler.epoch, self.sampler.start = number, start
+        self.sampler.weights = self.weights if weights is None else weights
         return iter(self)
 
 
@@ -141,8 +143,12 @@ def training_loader(
     finish: Finish | None = None,
     fit: Fit | None = None,
     coding: Coding = "published",
+    by_class: bool = False,
 ) -> TrainingLoader:
-    """Batches for training: of annotated files, or of any other source, for instance one that draws."""
+    """Batches for training: of annotated files, or of any other source, for instance one that draws.
+
+    `by_class`: images with many people, above all of rare classes, come more often than others.
+    """
     common = {
         "size": spec.input_size,
         "schema": spec.schema,
@@ -162,7 +168,16 @@ def training_loader(
         samples = TrainingImages(source, fit=fit, **common)
     if not len(samples):
         raise ValueError("nothing to train on: no image, or nobody with a labelled keypoint for person crops")
-    return TrainingLoader(samples, TrainingSampler(len(samples), loading.plan), loading)
+    loader = TrainingLoader(samples, TrainingSampler(len(samples), loading.plan), loading)
+    if by_class:
+        loader.weights = _weights_by_class(source if spec.view == "image" else records, spec)
+    return loader
+
+
+def _weights_by_class(source: Records | Source, spec: ModelSpec) -> np.ndarray:
+    records = source.records if isinstance(source, Files) else _as_records(source)
+    weights = class_weights(records, len(spec.classes))
+    return weights[records.classes] if spec.view == "person" else image_weights(records, weights)
 
 
 def evaluation_loader(
@@ -201,7 +216,7 @@ def evaluation_loader(
 
 def _as_records(source: Records | Source) -> Records:
     if not isinstance(source, Records):
-        raise ValueError("person crops need annotated files; drawn people are whole images")
+        raise ValueError("person crops and weights by class need annotated files; drawn people are whole images")
     return source
 
 

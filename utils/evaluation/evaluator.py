@@ -55,6 +55,16 @@ class Evaluation:
         """The official numbers by name, in the official order."""
         return self.scores.numbers
 
+    def images_by_oks(self) -> list[int]:
+        """Ids of the images with people who count, the worst met first; a missed person counts 0."""
+        truth = self.matching.pairs.ground_truth
+        counted = truth.image_index[truth.counts]
+        sums = np.bincount(counted, self.matching.oks_of_person[truth.counts], minlength=len(truth.image_ids))
+        numbers = np.bincount(counted, minlength=len(truth.image_ids))
+        means = sums / np.maximum(numbers, 1)
+        order = np.argsort(means, kind="stable")
+        return truth.image_ids[order[numbers[order] > 0]].tolist()
+
     def table(self) -> str:
         """The official numbers in two lines, and what they were counted on in a third."""
         counts = self.counts

@@ -130,6 +130,13 @@ class Results:
             kept.append(chosen[survivors.numpy()])
         return self[np.concatenate(kept)]
 
+    def of_image(self, image_id: int) -> Poses:
+        """The people of one image, best first."""
+        own = self[np.flatnonzero(self.image_ids == image_id)]
+        own = own[np.argsort(-own.scores, kind="stable")]
+        none = np.zeros(len(own), np.int64)
+        return Poses(own.boxes, own.scores, none, own.keypoints, own.keypoint_scores)
+
     def to_coco(self) -> list[dict[str, Any]]:
         """Rows in the official form of keypoint submissions.
 

@@ -74,3 +74,15 @@ class Guard:
 
     def _flat(self) -> torch.Tensor:
         return torch.cat([buffer.flatten() for buffer in self._statistics]) if self._statistics else torch.zeros(0)
+
+
+def blame(bad: Sequence[Bad], epoch: int, steps_per_epoch: int) -> str:
+    """One clause about batches that were not finite: where, and which images."""
+    first = min(entry.step for entry in bad)
+    names = [name for entry in bad if entry.step == first for name in entry.names]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    other = f" ({len({entry.step for entry in bad}) - 1} later steps too)" if len(bad) > 1 else ""
+    return (
+        f"epoch {epoch}, step {first % steps_per_epoch}{other}: "
+        f"the {bad[0].what} is not a number for {', '.join(names[:8])}{more}"
+    )

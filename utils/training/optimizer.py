@@ -69,7 +69,7 @@ def apply(moment: Moment, optimizer: torch.optim.Optimizer) -> None:
 def freeze(model: nn.Module, wanted: int | Sequence[str]) -> list[nn.Module]:
     """Stop parameters from learning; returns the normalisations among them, whose statistics must rest too."""
     names = [name for name, _ in model.named_parameters()]
-    prefixes = first_layers(model, wanted) if isinstance(wanted, int) else tuple(wanted)
+    prefixes = first_layers(model, wanted) if isinstance(wanted, int) else _named(model, wanted)
     for prefix in prefixes:
         if not any(_begins(name, prefix) for name in names):
             known = {".".join(name.split(".")[:depth]) for name in names for depth in (1, 2, 3)}
@@ -82,6 +82,13 @@ def freeze(model: nn.Module, wanted: int | Sequence[str]) -> list[nn.Module]:
         for name, module in model.named_modules()
         if isinstance(module, NORMS) and any(_begins(name, prefix) for prefix in prefixes)
     ]
+
+
+def _named(model: nn.Module, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Names as they are, numbers as the names of those layers."""
+    numbers = [int(word) for word in wanted if word.isdecimal()]
+    layers = first_layers(model, max(numbers) + 1) if numbers else ()
+    return tuple(layers[int(word)] if word.isdecimal() else word for word in wanted)
 
 
 def first_layers(model: nn.Module, count: int) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from utils.core.distributed import gather
 class Ranks:
     """Alone there is nothing to agree upon; together every answer is the same for all."""
 
-    def __init__(self) -> None:
-        self.together = distributed.is_initialized()
+    def __init__(self, *, alone: bool = False) -> None:
+        self.together = distributed.is_initialized() and not alone
         # Questions go over the CPU, so that no GPU has to be waited for.
         needs_own = self.together and distributed.get_backend() != "gloo"
         self._group = distributed.new_group(backend="gloo") if needs_own else None

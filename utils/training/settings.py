@@ -58,6 +58,8 @@ class TrainSettings:
     nonfinite: Literal["stop", "skip"] = "stop"  # when a loss is not a number
     look_every: int = 50  # steps between looks at the losses; each look waits for the device
     checkpoint_every: int = 0  # steps between checkpoints within an epoch; 0: none
+    checkpoints: Literal["each", "end"] = "each"  # after each epoch, or only when the run ends
+    save_period: int = 0  # epochs between weights that are kept as epochN; 0: none
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "nominal_batch", "look_every"):
@@ -65,7 +67,8 @@ class TrainSettings:
         for name in ("lr0", "ema_ramp"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "a number above 0")
         for name in ("seed", "weight_decay", "clip", "warmup_epochs", "warmup_least", "evaluate_every", "patience",
-                     "checkpoint_every", "flat_epochs", "decay_from", "decay_over", "warmup_bias_lr"):  # fmt: skip
+                     "checkpoint_every", "save_period", "flat_epochs", "decay_from", "decay_over",
+                     "warmup_bias_lr"):  # fmt: skip
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "warmup_momentum", "ema_decay"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "a share from 0 to below 1")

@@ -4,7 +4,7 @@ import copy
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from utils.core import checkpoint, console
 from utils.core.console import log
 from utils.core.contract import PoseModel
 from utils.core.poses import Batch
-from utils.training.guard import Bad
+from utils.training.guard import blame
 from utils.training.learner import Learner
 from utils.training.log import RunLog, describe_epoch
 from utils.training.ranks import Ranks
@@ -87,9 +87,13 @@ class Trainer:
         self._try_to_write()
         with self.stop:
             reason = self._train()
-        if reason not in ("finished", "patience"):
+        stopped = reason not in ("finished", "patience")
+        if stopped:
             self._check_losses()
+        if stopped or self.settings.checkpoints == "end":
             self._save_state("last.pt")
+        if self.settings.checkpoints == "end" and self.ranks.index == 0:
+            self._save_weights(["last"], {})
         self.run.finish()
         progress = self.progress
         log.info("%s after %d epochs; best %s %.3f in epoch %d; results in %s", reason, progress.epoch,
@@ -163,11 +167,11 @@ class Trainer:
         steps = len({entry.step for entry in bad})
         self.progress.skipped += steps
         if self.settings.nonfinite == "skip" and (steps < count or count < 10):
-            log.warning("%s; left out", _blame(bad, self.progress.epoch, len(self.loader)))
+            log.warning("%s; left out", blame(bad, self.progress.epoch, len(self.loader)))
             return
         self._save_state("stopped.pt")
         raise ValueError(
-            f"{_blame(bad, self.progress.epoch, len(self.loader))}; the weights before it are in "
+            f"{blame(bad, self.progress.epoch, len(self.loader))}; the weights before it are in "
             f"{self.run.weights / 'stopped.pt'}; look at these labels, lower lr0, or set nonfinite: skip"
         )
 
@@ -189,14 +193,21 @@ class Trainer:
         if self.ranks.index == 0:
             self.run.add(row)
             log.info("%s", describe_epoch(row, progress.best, self.settings.epochs, self.settings.fitness))
-            for name in ("best", "last") if is_best else ("last",):
-                path = Path("weights") / f"{name}.safetensors"
-                self._write(path, lambda path: self.save(path, learner.ema.model, metrics))
+            self._save_weights(self._names_of_weights(is_best), metrics)
         progress.start_epoch()
         learner.sums = None
         self._looked = 0
-        self._save_state("last.pt")
+        if self.settings.checkpoints == "each":
+            self._save_state("last.pt")
         self._saved = 0
+
+    def _names_of_weights(self, is_best: bool) -> list[str]:
+        """Under which names this epoch's weights are kept."""
+        epoch, settings = self.progress.epoch + 1, self.settings
+        period = [f"epoch{epoch - 1}"] if settings.save_period and epoch % settings.save_period == 0 else []
+        if settings.checkpoints == "end":
+            return period
+        return ["best", "last", *period] if is_best else ["last", *period]
 
     def _evaluation_is_due(self) -> bool:
         epoch, every = self.progress.epoch + 1, self.settings.evaluate_every
@@ -251,6 +262,11 @@ class Trainer:
         if self.ranks.index == 0:
             self._write(Path("weights") / name, lambda path: checkpoint.save_state(path, state))
 
+    def _save_weights(self, names: Sequence[str], metrics: Mapping[str, float]) -> None:
+        for name in names:
+            path = Path("weights") / f"{name}.safetensors"
+            self._write(path, lambda path: self.save(path, self.learner.ema.model, metrics))
+
     def _write(self, name: str | Path, write: Callable[[Path], None]) -> None:
         """A file that cannot be written is a pity, but no reason to lose the training."""
         path = self.run.folder / name
@@ -278,15 +294,3 @@ class Trainer:
         problem = self.ranks.of_first(problem)
         if problem:
             raise ValueError(f"{self.run.folder}: {problem}; make room, or choose another folder with --project")
-
-
-def _blame(bad: list[Bad], epoch: int, steps_per_epoch: int) -> str:
-    """One clause about batches that were not finite: where, and which images."""
-    first = min(entry.step for entry in bad)
-    names = [name for entry in bad if entry.step == first for name in entry.names]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    other = f" ({len({entry.step for entry in bad}) - 1} later steps too)" if len(bad) > 1 else ""
-    return (
-        f"epoch {epoch}, step {first % steps_per_epoch}{other}: "
-        f"the {bad[0].what} is not a number for {', '.join(names[:8])}{more}"
-    )
