@@ -14,7 +14,7 @@ def parse() -> argparse.Namespace:
         }
     )
     flags.add_data_flag(parser)
-    parser.add_argument("--hyp", default="hyp.scratch.yaml", metavar="YAML", help="recipe: rates, loss, augmentation")
+    parser.add_argument("--hyp", metavar="YAML", help="recipe: rates, loss, augmentation; default: the family's own")
     parser.add_argument("--resume", nargs="?", const="newest", metavar="PT", help="go on: weights/last.pt of a run")
     parser.add_argument(
         "--evolve", nargs="?", type=int, const=300, metavar="N", help="try N recipes (300) in short runs"

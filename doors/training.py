@@ -13,7 +13,7 @@ import torch
 from doors.evaluation import data_of, evaluator_of, last_look
 from doors.pictures import save_labels
 from models.autoanchor import fitted
-from models.build import load, rebuilt, resized, save
+from models.build import family_of, load, rebuilt, resized, save
 from models.layers import fused
 from utils.core import config, flags
 from utils.core.console import is_main_process, log
@@ -55,7 +55,8 @@ def resumed(args: argparse.Namespace) -> tuple[argparse.Namespace, Path]:
 
 
 def recipe_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The recipe with the flags that were typed."""
+    """The recipe with the flags that were typed; a family has its own for those who name none."""
+    args.hyp = args.hyp or family_of(args.weights, args.cfg).usual_recipe
     recipe = config.read_yaml(config.find(args.hyp))
     names = (*(name for name in vars(args) if name in TrainSettings.__dataclass_fields__), "label_smoothing")
     typed = {name: getattr(args, name) for name in names if getattr(args, name) is not None}

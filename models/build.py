@@ -72,6 +72,19 @@ def load(
     return model.eval()
 
 
+def family_of(weights: str | Path | None, cfg: str | Path | None) -> type[PoseModel]:
+    """The family of the model that `load` would make of the same two."""
+    source = find(cfg or weights) if cfg or weights else None
+    if source is None:
+        raise ValueError("neither weights nor a model YAML given; expected at least one")
+    if source.suffix in (".yaml", ".yml"):
+        return families.find(read_model_yaml(source).family)
+    spec = _read_weights(source).spec
+    if spec is None:
+        raise ValueError(f"{source}: weights without a network that is known here; name their YAML with --cfg")
+    return families.find(spec.family)
+
+
 def save(
     path: str | Path, model: PoseModel, *, made: Mapping[str, Any], metrics: Mapping[str, Any] | None = None
 ) -> None:

@@ -77,6 +77,7 @@ class Model(PoseModel):
     )
     gains_type = Gains
     select_type = Selection
+    usual_recipe = "hyp.kp-p6.yaml"
     fuses = True
     letterbox = Fit(rounding="down")
 

@@ -66,6 +66,7 @@ class Model(PoseModel):
     )
     gains_type = Gains
     select_type = Selection
+    usual_recipe = "hyp.limber.yaml"
     learning_aids = ("heat.",)
 
     def __init__(self, spec: ModelSpec) -> None:

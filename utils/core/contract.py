@@ -133,6 +133,7 @@ class PoseModel(nn.Module):
     published_names: Sequence[tuple[str, str]] = ()  # (pattern, replacement): names its published checkpoints used
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
     select_type: type = NoThresholds  # the dataclass that spec.select is read into
+    usual_recipe: str = "hyp.scratch.yaml"  # the hyp YAML of a training that names none
     learning_aids: Sequence[str] = ()  # how names of weights begin that only help learning; a checkpoint may lack them
     fuses: bool = False  # whether there are keypoint objects, and Poses.fused says where they went
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
