@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
     from utils.inference.run import Alter, Predict
 
 EXAMPLE, EXAMPLE_WEIGHTS = flags.EXAMPLE, flags.EXAMPLE_WEIGHTS
-AUGMENT = {"scales": [1.0, 0.83, 0.67], "flips": [-1, 3, -1]}  # YOLOv5's three looks
 WEAK = 0.1  # score of people whom a tracker still uses
 
 
@@ -31,7 +30,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, nargs="+", metavar="C", help="only these classes, by number")
     parser.add_argument("--agnostic-nms", action="store_true", help="people of different classes are rivals too")
     flags.add_view_flags(parser)
-    parser.add_argument("--augment", action="store_true", help="three scales, one of them mirrored")
     flags.add_tracking_flags(parser)
     flags.add_drawing_flags(parser)
     flags.add_result_flags(parser)
@@ -52,7 +50,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     device, select = choose_device(args.device), flags.selection(args)
     shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
     select |= {"agnostic": True} if args.agnostic_nms else {}
-    views = read_views(**AUGMENT) if args.augment else read_views(args.scales, args.flips)
+    views = read_views(args.scales, args.flips)
     if bool(args.det_model) != bool(args.pose_model):
         raise ValueError("--det-model and --pose-model belong together: one finds people, one their keypoints")
     if args.weights.endswith(".onnx") and not args.det_model:
