@@ -35,6 +35,10 @@ class FilmSettings:
     rate: float = 25.0  # frames per second
     pillar: bool = True
 
+    def __post_init__(self) -> None:
+        if self.frames < 2 or self.people < 1:
+            raise ValueError(f"a film of {self.frames} frames and {self.people} people; expected 2 and 1 at least")
+
 
 @dataclass(frozen=True)
 class Frame:
