@@ -1,5 +1,6 @@
 """Exported files behind the face of OneStage: the same people as the model that they were made from."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def test_a_higher_threshold_is_kept_and_a_lower_one_told(
     path = exported(model, tmp_path / "a.onnx")
     [everybody], [some] = OnnxModel(path)(pictures(1)), OnnxModel(path, conf=0.5)(pictures(1))
     assert len(some) == (everybody.scores >= 0.5).sum()
+    logging.getLogger("limber").propagate = True
+    OnnxModel(path, conf=0.01)
+    assert "a.onnx was exported with 0.05 and gives nobody below" in caplog.text
 
 
 def test_files_that_are_not_ours_or_not_for_this_are_refused_in_words(model: PoseModel, tmp_path: Path) -> None:

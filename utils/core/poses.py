@@ -199,9 +199,8 @@ class Poses:
         except ImportError as error:
             raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
         poses = self.numpy()
-        return supervision.KeyPoints(
-            xy=poses.keypoints, class_id=poses.classes.astype(int), confidence=poses.keypoint_scores
-        )
+        # By position: the third is 'confidence' up to supervision 0.31 and 'keypoint_confidence' since 0.29.
+        return supervision.KeyPoints(poses.keypoints, poses.classes.astype(int), poses.keypoint_scores)
 
 
 def _as_numpy(values: Array) -> np.ndarray:
