@@ -1,6 +1,7 @@
 """Person crops for top-down families: which part of the image shows a person, and what a recipe does to it."""
 
 from dataclasses import dataclass
+
 import numpy as np
 
 from utils.core import images
