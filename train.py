@@ -76,7 +76,7 @@ def trainer_of(args: argparse.Namespace, recipe: Mapping[str, Any], state: Path 
     fit, augment = TrainSettings.from_values(settings, args.hyp), Augment.from_values(augment, args.hyp)
     loading = Loading(fit.share_of(world_size()), args.workers, fit.seed, rank(), world_size(), CACHES[args.cache])
     made = {"command": " ".join(sys.argv), "seed": fit.seed}
-    batches = training_loader(data.records("train"), model.spec, augment, loading)
+    batches = training_loader(data.records("train"), model.spec, augment, loading, coding=model.coding)
     evaluate = evaluator_of(data, model, loading, device)
     # The folder last: what is wrong with the parts should not leave an empty one.
     folder = state.absolute().parents[1] if state else new_run(args.project, args.name, exist_ok=args.exist_ok)
@@ -96,7 +96,7 @@ def evaluator_of(data: "DataSpec", model: "PoseModel", loading: "Loading", devic
 
     usual = {name: value for name, value in flags.THOROUGH.items() if name in model.select_type.__dataclass_fields__}
     spec = model.spec.with_settings(select=usual)
-    batches = evaluation_loader(data.records("val"), spec, loading, fit=model.letterbox)
+    batches = evaluation_loader(data.records("val"), spec, loading, fit=model.letterbox, coding=model.coding)
     rivals = RIVALS if spec.view == "person" else None
     truth, ids = data.ground_truth("val"), data.category_ids("val")
     evaluator = Evaluator(batches, truth, schema=data.schema, category_ids=ids, rivals=rivals)

@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rect", action="store_true", help="batches as flat as their images")
     parser.add_argument("--pad", type=float, default=0.0, metavar="S", help="with --rect: strides of extra room")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that load images")
-    parser.add_argument("--detections", metavar="JSON", help="boxes to look into, for models of single persons")
+    parser.add_argument("--detections", "--det-file", metavar="JSON", help="boxes for models of single persons")
     flags.add_select_flags(parser)
     flags.add_view_flags(parser)
     flags.add_run_flags(parser, project="runs/val")
@@ -68,7 +68,8 @@ def evaluator_of(args: argparse.Namespace, data: "DataSpec", predictor: "OneStag
     records = data.detected(split, args.detections) if args.detections else data.records(split)
     shapes = {"rectangular": args.rect, "stride": model.stride, "pad": args.pad}
     loading = Loading(args.batch_size, args.workers, rank=rank(), world=world_size(), **shapes)
-    batches = evaluation_loader(records, spec, loading, detected=bool(args.detections), fit=model.letterbox)
+    kind = {"detected": bool(args.detections), "fit": model.letterbox, "coding": model.coding}
+    batches = evaluation_loader(records, spec, loading, **kind)
     truth, ids = data.ground_truth(split), data.category_ids(split)
     rivals = RIVALS if spec.view == "person" else None
     return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=tool, rivals=rivals)

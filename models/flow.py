@@ -25,9 +25,7 @@ class Flow(nn.Module):
     def log_density(self, points: torch.Tensor) -> torch.Tensor:
         """Points (..., 2) -> the logarithm of how dense they lie (...)."""
         growth = points.new_zeros(points.shape[:-1])
-        for mask, scale, shift in zip(
-            self.masks.flip(0), reversed(self.scales), reversed(self.shifts), strict=True
-        ):
+        for mask, scale, shift in zip(self.masks.flip(0), reversed(self.scales), reversed(self.shifts), strict=True):
             kept = mask * points
             stretch, moved = scale(kept) * (1 - mask), shift(kept) * (1 - mask)
             points = kept + (1 - mask) * (points - moved) * torch.exp(-stretch)

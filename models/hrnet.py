@@ -95,7 +95,8 @@ class Exchange(nn.Module):
             nn.Sequential(*(BasicBlock(width, settings.attention) for _ in range(settings.blocks))) for width in widths
         )
         self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(_between(widths, source, target) for source in range(len(widths))) for target in range(outputs)
+            nn.ModuleList(_between(widths, source, target) for source in range(len(widths)))
+            for target in range(outputs)
         )
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -21,6 +21,8 @@ from utils.core.tta import View
 
 MAPS = 3  # for each keypoint: disc, offset across, offset down
 DISC_BLUR, OFFSET_BLUR = 15, 7  # cells
+REACH = 1.5  # radii from which a keypoint beyond the edge still counts, as published
+ROUNDING = 1e-5  # a cell exactly on a disc's edge belongs to it
 RADIUS_SHARE = 16  # a map's height in radii: 4 cells for 256 x 192, as published
 
 
@@ -80,9 +82,7 @@ class Model(TopDown):
         """Half the mean squared difference of the discs, and of the offsets within them."""
         weight = weight[..., None, None]
         disc = target[:, 0::MAPS]
-        offsets = [
-            (disc * (maps[:, part::MAPS] - target[:, part::MAPS])).square().mean() for part in range(1, MAPS)
-        ]
+        offsets = [(disc * (maps[:, part::MAPS] - target[:, part::MAPS])).square().mean() for part in range(1, MAPS)]
         return {"disc": 0.5 * (weight * (maps[:, 0::MAPS] - disc)).square().mean(), "offset": 0.5 * sum(offsets)}
 
     def rendered(
@@ -90,12 +90,12 @@ class Model(TopDown):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the maps should be (B, K * 3, H, W), and which discs count (B, K)."""
         radius = self.radius(maps)
-        exact, _ = to_cells(points, _factor(maps))  # (B, K, 2)
+        exact, whole = to_cells(points, _factor(maps))  # (B, K, 2)
         columns, rows = cell_grid(maps)
         across = (exact[..., 0, None, None] - columns).expand(-1, -1, len(rows), -1) / radius  # (B, K, H, W)
         down = (exact[..., 1, None, None] - rows[:, None]).expand(-1, -1, -1, len(columns)) / radius
-        weight = labelled * windows_meet(exact, radius, (maps.shape[-2], maps.shape[-1]))
-        disc = (across.square() + down.square() <= 1) * weight[..., None, None]
+        weight = labelled * windows_meet(whole, REACH * radius, (maps.shape[-2], maps.shape[-1]))
+        disc = (across.square() + down.square() <= 1 + ROUNDING) * weight[..., None, None]
         return torch.stack((disc, across * disc, down * disc), 2).flatten(1, 2), weight
 
 
