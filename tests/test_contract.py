@@ -222,7 +222,8 @@ def test_one_identity_view_equals_no_augmentation(built: tuple[PoseModel, Case])
 def test_flipping_the_image_mirrors_the_poses(built: tuple[PoseModel, Case]) -> None:
     """Seen through the mirror and put back: x becomes W - x, the left wrist becomes the right one.
 
-    In crops it becomes W - 1 - x, to within the pixel by which the corner of a map's cell differs from its middle.
+    In crops it becomes W - 1 - x, to within the pixel by which the corner of a map's cell differs from its middle; maps
+    that are shifted by a cell know nothing about the very edge.
     """
     model, _ = built
     swap = list(model.spec.schema.swap)
@@ -238,7 +239,11 @@ def test_flipping_the_image_mirrors_the_poses(built: tuple[PoseModel, Case]) -> 
     if not crop:  # the box of a crop is the crop
         torch.testing.assert_close(move_boxes(back.boxes, across), mirrored.boxes, **exact)
     difference = move_points(back.keypoints, across)[:, swap] - mirrored.keypoints
-    assert (difference[..., 0].abs() <= off + 1e-3 + 1e-5 * mirrored.keypoints[..., 0].abs()).all()
+    if crop:
+        size = torch.tensor([inputs.shape[3], inputs.shape[2]])
+        difference = difference[((mirrored.keypoints > 8) & (mirrored.keypoints < size - 9)).all(-1)]
+        assert len(difference)
+    assert (difference[..., 0].abs() <= off + 1e-3 + 1e-5 * SIDE).all()
     torch.testing.assert_close(difference[..., 1], torch.zeros_like(difference[..., 1]), **exact)
     torch.testing.assert_close(back.keypoint_scores[:, swap], mirrored.keypoint_scores)
 
@@ -272,7 +277,7 @@ def test_decoding_what_the_loss_asks_for_returns_the_people(built: tuple[PoseMod
     optimizer = torch.optim.Adam(free, lr=0.1)
     goal = people(case, model.spec)
     for step in range(400):
-        optimizer.param_groups[0]["lr"] = 0.1 if step < 250 else 0.01
+        optimizer.param_groups[0]["lr"] = 0.1 if step < 250 else 0.01 if step < 350 else 0.001
         optimizer.zero_grad()
         total(model.loss(pytree.tree_unflatten(free, structure), goal, progress=1.0)).backward()
         optimizer.step()

@@ -20,7 +20,7 @@ from utils.core.poses import Candidates, Targets
 from utils.core.tta import View
 
 MAPS = 3  # for each keypoint: disc, offset across, offset down
-DISC_BLUR, OFFSET_BLUR = 15, 7  # cells
+DISC_BLUR, OFFSET_BLUR = 1.75, 0.75  # reach in radii: 15 and 7 cells wide for 256 x 192, as published
 REACH = 1.5  # radii from which a keypoint beyond the edge still counts, as published
 ROUNDING = 1e-5  # a cell exactly on a disc's edge belongs to it
 RADIUS_SHARE = 16  # a map's height in radii: 4 cells for 256 x 192, as published
@@ -59,10 +59,12 @@ class Model(TopDown):
         ]
         maps = torch.stack(seen).float().mean(0) if len(seen) > 1 else seen[0].float()
         disc, across, down = (maps[:, part::MAPS] for part in range(MAPS))  # (B, K, H, W) each
-        smooth = blurred(disc, DISC_BLUR)
+        radius = self.radius(maps)
+        wide, narrow = (2 * int(reach * radius) + 1 for reach in (DISC_BLUR, OFFSET_BLUR))
+        smooth = blurred(disc, wide)
         place, scores = peaks(smooth)
-        offset = torch.stack([sample(blurred(part, OFFSET_BLUR), place) for part in (across, down)], -1)
-        cells = place + self.radius(maps) * offset
+        offset = torch.stack([sample(blurred(part, narrow), place) for part in (across, down)], -1)
+        cells = place + radius * offset
         points = cells * cells.new_tensor(_factor(maps))
         return self.pose(points, scores, (STRIDE * maps.shape[-2], STRIDE * maps.shape[-1]))
 
