@@ -89,8 +89,8 @@ class Model(TopDown):
         both = []
         for axis in (0, 1):
             seen = [raw[axis].float() for raw in raws]
-            seen = [bins.softmax(-1) if after else bins for bins in seen]
             seen = [self._put_back(bins, axis) if flip else bins for bins, flip in zip(seen, flips, strict=True)]
+            seen = [bins.softmax(-1) if after else bins for bins in seen]
             mean = torch.stack(seen).mean(0) if len(seen) > 1 else seen[0]
             both.append(mean if after else mean.softmax(-1))
         return both[0], both[1]
