@@ -225,7 +225,7 @@ def test_flipping_the_image_mirrors_the_poses(built: tuple[PoseModel, Case]) -> 
     In crops it becomes W - 1 - x, to within the pixel by which the corner of a map's cell differs from its middle; maps
     that are shifted by a cell know nothing about the very edge.
     """
-    model, _ = built
+    model, case = built
     swap = list(model.spec.schema.swap)
     inputs = images(model.spec.input_size)
     view = View(flip="horizontal").of(inputs)
@@ -242,7 +242,7 @@ def test_flipping_the_image_mirrors_the_poses(built: tuple[PoseModel, Case]) -> 
     if crop:
         size = torch.tensor([inputs.shape[3], inputs.shape[2]])
         difference = difference[((mirrored.keypoints > 8) & (mirrored.keypoints < size - 9)).all(-1)]
-        assert len(difference)
+        assert len(difference) or case.keypoints == 1  # a single point may well be at the edge
     assert (difference[..., 0].abs() <= off + 1e-3 + 1e-5 * SIDE).all()
     torch.testing.assert_close(difference[..., 1], torch.zeros_like(difference[..., 1]), **exact)
     torch.testing.assert_close(back.keypoint_scores[:, swap], mirrored.keypoint_scores)
