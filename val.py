@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--single-cls", action="store_true", help="all classes as one")
     parser.add_argument("--sigmas", type=float, nargs="+", metavar="S", help="of OKS: one for all, or one each")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="processes that load images")
-    parser.add_argument("--detections", metavar="JSON", help="boxes to look into, for models of single persons")
+    parser.add_argument("--detections", "--det-file", metavar="JSON", help="boxes for models of single persons")
     flags.add_select_flags(parser)
     flags.add_fusion_flags(parser)
     flags.add_view_flags(parser)

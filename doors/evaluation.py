@@ -53,7 +53,9 @@ def evaluator_of(
     checked: Tool = check_tool(tool)
     spec = replace(model.spec, input_size=size or model.spec.input_size)
     records = data.detected(split, detections) if detections else data.records(split)
-    batches = evaluation_loader(records, spec, loading, detected=bool(detections), fit=model.letterbox)
+    batches = evaluation_loader(
+        records, spec, loading, detected=bool(detections), fit=model.letterbox, coding=model.coding
+    )
     truth, ids = data.ground_truth(split), data.category_ids(split)
     rivals = RIVALS if spec.view == "person" else None
     return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=checked, rivals=rivals)

@@ -123,8 +123,9 @@ class Parts:
     def trainer(self, run: RunLog) -> Trainer:
         made = {"command": " ".join(sys.argv), "seed": self.fit.seed}
         batches = training_loader(
-            self.records, self.model.spec, self.augment, self.loading, by_class=self.args.image_weights
-        )
+            self.records, self.model.spec, self.augment, self.loading,
+            by_class=self.args.image_weights, coding=self.model.coding,
+        )  # fmt: skip
         return Trainer(
             self.model, batches, self.fit, run, device=self.device, evaluate=self._evaluate(), made=made,
             save=lambda path, model, metrics: save(path, model, made=made, metrics=metrics),

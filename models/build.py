@@ -24,8 +24,8 @@ class ModelFile:
     """The keys of a model YAML."""
 
     family: str
-    rows: tuple[Any, ...]
     head: Mapping[str, Any]
+    rows: tuple[Any, ...] = ()  # of a graph; families with a trunk of their own have none
     data: str = "coco_kpts.yaml"  # whose keypoints and classes it has unless others are handed in
     view: str = "image"
     input_size: int | tuple[int, int] = 640

@@ -105,7 +105,8 @@ def cropped(
     matrix = framing.matrix(pixels.size(index), size, coding)
     image, reduction = pixels.image(index, magnification(matrix))
     crop = images.crop(image, _between_centres(reduction, matrix), size)
-    return sample_of(crop, person.carried(matrix).cut_to(size), pixels.origin(index).under(matrix))
+    # Keypoints beyond the edge stay labelled: a bell may reach in, and each family has its own rule for them.
+    return sample_of(crop, person.carried(matrix), pixels.origin(index).under(matrix))
 
 
 def _between_centres(reduction: Matrix, matrix: Matrix) -> Matrix:
