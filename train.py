@@ -76,7 +76,8 @@ def trainer_of(args: argparse.Namespace, recipe: Mapping[str, Any], state: Path 
     fit, augment = TrainSettings.from_values(settings, args.hyp), Augment.from_values(augment, args.hyp)
     loading = Loading(fit.share_of(world_size()), args.workers, fit.seed, rank(), world_size(), CACHES[args.cache])
     made = {"command": " ".join(sys.argv), "seed": fit.seed}
-    batches = training_loader(data.records("train"), model.spec, augment, loading)
+    plain_from = fit.epochs - fit.plain_epochs if fit.plain_epochs else None
+    batches = training_loader(data.records("train"), model.spec, augment, loading, plain_from=plain_from)
     evaluate = evaluator_of(data, model, loading, device)
     # The folder last: what is wrong with the parts should not leave an empty one.
     folder = state.absolute().parents[1] if state else new_run(args.project, args.name, exist_ok=args.exist_ok)
