@@ -68,7 +68,8 @@ class TrainSettings:
         for name in ("lr0", "ema_ramp"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "a number above 0")
         for name in ("seed", "weight_decay", "clip", "warmup_epochs", "warmup_least", "evaluate_every", "patience",
-                     "checkpoint_every", "flat_epochs", "plain_epochs", "decay_from", "decay_over", "warmup_bias_lr"):  # fmt: skip
+                     "checkpoint_every", "flat_epochs", "plain_epochs", "decay_from", "decay_over",
+                     "warmup_bias_lr"):  # fmt: skip
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "warmup_momentum", "ema_decay"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "a share from 0 to below 1")
