@@ -124,6 +124,7 @@ class Parts:
         made = {"command": " ".join(sys.argv), "seed": self.fit.seed}
         batches = training_loader(
             self.records, self.model.spec, self.augment, self.loading,
+            plain_from=self.fit.epochs - self.fit.plain_epochs if self.fit.plain_epochs else None,
             by_class=self.args.image_weights, coding=self.model.coding,
         )  # fmt: skip
         return Trainer(

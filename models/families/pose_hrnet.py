@@ -50,6 +50,7 @@ class Model(TopDown):
 
     published_names = PUBLISHED_NAMES
     gains_type = Gains
+    usual_recipe = "hyp.hrnet.yaml"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec, into(Rescoring, spec.select, "select"))

@@ -44,6 +44,7 @@ class Model(TopDown):
 
     published_names = ((r"^(?:head\.)?mlp_head_([xy])\.", r"\1."), *PUBLISHED_NAMES)
     gains_type = Gains
+    usual_recipe = "hyp.simdr.yaml"
     select_type = SimdrRescoring
 
     def __init__(self, spec: ModelSpec) -> None:

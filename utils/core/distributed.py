@@ -100,6 +100,15 @@ def gather(values: Any) -> list[Any]:
     return gathered
 
 
+def mean_over_ranks(value: torch.Tensor) -> torch.Tensor:
+    """A number averaged over all processes; without others it is what it is."""
+    if not distributed.is_initialized():
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
+
+
 def wait_for_all() -> None:
     if distributed.is_initialized():
         distributed.barrier()

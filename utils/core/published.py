@@ -52,7 +52,9 @@ class Published:
 def _plain_tensors(content: Any) -> dict[str, torch.Tensor]:
     """A bare state dict, or one under the usual keys."""
     if isinstance(content, Mapping):
-        for key in ("ema_state_dict", "state_dict", "model_state_dict", "model"):
+        # mmengine exchanges the two when it saves: the average is its state_dict.
+        first = ("state_dict",) if "meta" in content else ()
+        for key in (*first, "ema_state_dict", "state_dict", "model_state_dict", "model"):
             if isinstance(content.get(key), Mapping):
                 content = content[key]
                 break

@@ -15,15 +15,19 @@ def decay_at(update: int, decay: float = 0.9999, ramp: float = 2000.0) -> float:
 class Ema:
     """A copy of the model whose floating state entries follow the original's; whole numbers are left alone."""
 
-    def __init__(self, model: nn.Module, *, decay: float = 0.9999, ramp: float = 2000.0) -> None:
+    def __init__(
+        self, model: nn.Module, *, decay: float = 0.9999, ramp: float = 2000.0, copies_first: bool = False
+    ) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay, self.ramp, self.updates = decay, ramp, 0
+        self.copies_first = copies_first
         self._averages, self._sources = floating_state(self.model), floating_state(model)
 
     @torch.no_grad()
     def update(self) -> None:
         self.updates += 1
-        share = 1 - decay_at(self.updates, self.decay, self.ramp)
+        copies = self.copies_first and self.updates == 1
+        share = 1.0 if copies else 1 - decay_at(self.updates, self.decay, self.ramp)
         torch._foreach_lerp_(self._averages, self._sources, share)
 
     def agree(self) -> None:

@@ -37,7 +37,8 @@ class Learner:
         self.resting = freeze(self.model, settings.freeze)
         self.optimizer = build_optimizer(self.model, settings)
         self.schedule = Schedule(settings, steps_per_epoch)
-        self.ema = Ema(self.model, decay=settings.ema_decay, ramp=settings.ema_ramp)
+        copies = settings.ema_start == "copy"
+        self.ema = Ema(self.model, decay=settings.ema_decay, ramp=settings.ema_ramp, copies_first=copies)
         self.guard = Guard(self.model, device)
         self.dtype = choose_dtype(settings.precision, device)
         scaled = self.dtype == torch.float16

@@ -47,6 +47,8 @@ class Schedule:
         """How far the warm-up has come, 0 to 1, or None when it is over."""
         if step > self.warmup_steps:
             return None
+        if self.settings.warmup_shape == "quadratic1":
+            return min((step + 1) / self.warmup_steps, 1.0) ** 2
         share = step / self.warmup_steps
         return share if self.settings.warmup_shape == "linear" else share**2
 
@@ -54,6 +56,9 @@ class Schedule:
         """The epoch that the decay believes to be in."""
         epoch = step // self.steps_per_epoch
         if self.settings.timing == "step":
+            if self.settings.flat_epochs:  # they keep the rate of the last step before them
+                last = (self.settings.epochs - self.settings.flat_epochs) * self.steps_per_epoch - 1
+                step = min(step, last)
             return step / self.steps_per_epoch
         if self.settings.timing == "epoch" or epoch * self.steps_per_epoch <= self.warmup_steps:
             return epoch

@@ -38,12 +38,15 @@ class TrainSettings:
 
     warmup_epochs: float = 3.0  # 0 for none
     warmup_least: int = 1000  # steps, should the epochs be short
-    warmup_shape: Literal["linear", "quadratic"] = "linear"
+    # quadratic1: as quadratic, but counted from 1, so that the last step of the warm-up has the whole rate.
+    warmup_shape: Literal["linear", "quadratic", "quadratic1"] = "linear"
     warmup_momentum: float = 0.8
     warmup_bias_lr: float = 0.1  # biases come down from here, all others up from 0
 
     ema_decay: float = 0.9999
     ema_ramp: float = 2000.0  # updates until the average is slow
+    ema_start: Literal["average", "copy"] = "average"  # copy: the first update leaves nothing of the new network
+    plain_epochs: int = 0  # at the end, without mosaic, mixup and movement
 
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"  # of the network; losses are always float32
     channels_last: bool = True
@@ -67,7 +70,7 @@ class TrainSettings:
         for name in ("lr0", "ema_ramp"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "a number above 0")
         for name in ("seed", "weight_decay", "clip", "warmup_epochs", "warmup_least", "evaluate_every", "patience",
-                     "checkpoint_every", "save_period", "flat_epochs", "decay_from", "decay_over",
+                     "checkpoint_every", "save_period", "flat_epochs", "plain_epochs", "decay_from", "decay_over",
                      "warmup_bias_lr"):  # fmt: skip
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "warmup_momentum", "ema_decay"):
