@@ -12,7 +12,7 @@ from models.fusion import fuse
 
 BONES = ((0, 1), (1, 2), (2, 3), (1, 4), (4, 5), (1, 6), (6, 7), (6, 8))
 # A pose object's guesses: head, neck, right arm, left arm, hip, feet; x to the right, y downwards.
-PERSON = ((50, 16), (50, 32), (36, 44), (22, 36), (64, 46), (78, 56), (50, 62), (38, 92), (64, 90))
+PERSON = ((50, 16), (50, 32), (36, 44), (22, 36), (64, 46), (78, 55), (50, 62), (38, 92), (64, 90))
 # Keypoint objects, best first: x, y, kind, score. The sixth is too far from every wrist; the seventh comes too late.
 OBJECTS = (
     (51, 13, 0, 0.93), (50, 31, 1, 0.90), (33, 46, 2, 0.86), (15, 30, 3, 0.81), (84, 50, 5, 0.77),
