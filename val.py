@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
 
 Size = tuple[int, int]  # (height, width)
 TASKS = ("train", "val", "test", "speed", "study")
-STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # shares of the input size
+STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the input size
 
 
 def parse() -> argparse.Namespace:
@@ -88,7 +88,7 @@ def evaluate(args: argparse.Namespace, data: "Data") -> None:
     if not is_main_process():
         return
     if args.count_fused:
-        print(", ".join(f"{name} {count}" for name, count in zip(data.schema.names, results.fused, strict=False)))
+        print(results.fused_line(data.schema.names))
     if args.save_json or not found:
         results.save_json(folder / f"poses_{args.task}.json")
     if args.save_txt:
@@ -107,8 +107,7 @@ def speed(args: argparse.Namespace, data: "Data") -> None:
 
 def study(args: argparse.Namespace, data: "Data") -> None:
     """AP and speed by input size."""
-    predictor = predictor_of(args, data)
-    stride = predictor.model.stride
+    stride = (predictor := predictor_of(args, data)).model.stride
     for size in dict.fromkeys(tuple(max(round(n * s / stride), 1) * stride for n in predictor.size) for s in STUDY):
         found = evaluator_of(args, data, predictor, size)(predictor.poses_of, predictor.model)
         if is_main_process():

@@ -31,7 +31,9 @@ LIBRARY_HOMES = {
     "safetensors": ("utils/core/checkpoint.py",),
     "hotcoco": ("utils/evaluation/coco.py",),
     "pycocotools": ("utils/evaluation/coco.py",),
-    "matplotlib": ("utils/training/log.py", "utils/evaluation/errors.py", "utils/data/check.py"),
+    "matplotlib": (
+        "utils/training/log.py", "utils/evaluation/errors.py", "utils/data/check.py", "demos/fusion_figure.py",
+    ),
     "onnx": ("utils/export/",),
     "onnxscript": ("utils/export/",),
     "onnxslim": ("utils/export/",),

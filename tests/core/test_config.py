@@ -236,3 +236,9 @@ def test_a_value_of_the_type_itself_is_taken_as_it_is() -> None:
 def test_a_number_too_large_for_a_fraction_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"hyp\.yaml: lr: found 1000.*; expected a number"):
         into(Settings, {"lr": 10**400}, "hyp.yaml")
+
+
+def test_a_file_may_be_another_name_for_the_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text("width: 3\n")
+    (tmp_path / "max.yaml").write_text("# Its other name.\nsame_as: large.yaml\n")
+    assert read_yaml(tmp_path / "max.yaml") == {"width": 3}

@@ -98,6 +98,10 @@ class Results:
             scores=np.array([row["score"] for row in rows], np.float64),
         )
 
+    def fused_line(self, names: Sequence[str]) -> str:
+        """How often each keypoint was replaced by a keypoint object."""
+        return ", ".join(f"{name} {count}" for name, count in zip(names, self.fused, strict=False))
+
     def usable(self) -> "Results":
         """Without people whose numbers are not finite; a network that has diverged proposes such."""
         finite = np.isfinite(self.keypoints).all((1, 2)) & np.isfinite(self.scores) & np.isfinite(self.boxes).all(1)
