@@ -74,12 +74,14 @@ class _WithoutEffect(argparse.Action):
         log.info("%s is no longer needed: %s", option, NO_EFFECT[str(option)])
 
 
-def add_model_flags(parser: argparse.ArgumentParser, *, weights: str | None = None) -> None:
+def add_model_flags(
+    parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
+) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
-    group.add_argument("--half", action="store_true", help="half precision, on a GPU")
+    group.add_argument("--half", action="store_true", help=half)
 
 
 def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> None:

@@ -1,6 +1,6 @@
 """What an exported network takes and gives: the modules that are traced, and the columns of their output."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ class Export:
     layout: Literal["fixed", "rows", "raw"] = "fixed"
     dynamic_batch: bool = False
     dynamic_size: bool = False
-    opset: int = 17
+    opset: int = 16
     half: bool = False
     simplify: bool = False
 
@@ -84,6 +84,15 @@ def leaves(raw: Any) -> list[torch.Tensor]:
     parts = raw.values() if isinstance(raw, Mapping) else raw
     assert isinstance(raw, (Mapping, Sequence)), f"raw output of {type(raw).__name__}; expected tensors"
     return [leaf for part in parts for leaf in leaves(part)]
+
+
+def refilled(template: Any, tensors: Iterator[torch.Tensor]) -> Any:
+    """A raw output like the template, of other tensors: the way back from `leaves`."""
+    if isinstance(template, torch.Tensor):
+        return next(tensors)
+    if isinstance(template, Mapping):
+        return {name: refilled(part, tensors) for name, part in template.items()}
+    return tuple(refilled(part, tensors) for part in template)
 
 
 class Proposing(nn.Module):

@@ -1,16 +1,15 @@
 """A model as an ONNX file: decode and select of its own family inside the graph, and what the file says of itself."""
 
+import copy
 import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from utils.core.checkpoint import write_whole
 from utils.core.contract import PoseModel
 from utils.export import graphs
 from utils.export.layout import CANDIDATES, DETECTIONS, IMAGES, EndToEnd, Export, Proposing, Selecting, most_people
@@ -19,12 +18,12 @@ from utils.export.metadata import metadata
 if TYPE_CHECKING:  # imported where it is used
     import onnx
 
-OPSETS = range(12, 21)  # below, selection has no operators; above, torch's tracing exporter has no translation
+OPSETS = range(13, 21)  # that torch's tracing exporter translates
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph, and which of its tensors are what; after `finished` only the outputs are left as such."""
+    """A graph, and which of its tensors are what."""
 
     graph: "onnx.ModelProto"
     outputs: tuple[str, ...]  # that a user sees
@@ -33,11 +32,11 @@ class Exported:
 
 
 def to_onnx(model: PoseModel, export: Export) -> Exported:
-    """The graph that was asked for; the tensors that it is made of keep their names inside."""
+    """The graph that was asked for, with the tensors that it is made of as further outputs."""
     if export.opset not in OPSETS:
         raise ValueError(f"--opset: found {export.opset}; expected {OPSETS[0]} to {OPSETS[-1]}")
     dtype = torch.float16 if export.half else torch.float32
-    model = model.to(dtype).eval()
+    model = copy.deepcopy(model).to(dtype).eval()
     images = torch.full((export.batch, 3, *export.size), 0.5, device=next(model.parameters()).device)
     axes = _dynamic_axes(export)
     with torch.no_grad():
@@ -62,15 +61,15 @@ def to_onnx(model: PoseModel, export: Export) -> Exported:
     return Exported(graph, outputs, raw, traced)
 
 
-def write(path: Path, exported: Exported, model: PoseModel, export: Export, made: Mapping[str, Any]) -> None:
-    """Check the graph, let it say what it is, and write it whole."""
+def finished(exported: Exported, model: PoseModel, export: Export, made: Mapping[str, Any]) -> bytes:
+    """The file: what is only of use inside is no output any more, the graph is checked and says what it is."""
     import onnx
 
     graph = graphs.with_outputs(exported.graph, exported.outputs)
     onnx.helper.set_model_props(graph, metadata(model, export, exported.outputs, made))
     graph.producer_name = "limber"
     graphs.check(graph)
-    write_whole(path, lambda target: Path(target).write_bytes(graph.SerializeToString()))
+    return graph.SerializeToString()
 
 
 def _traced_selection(model: PoseModel, proposed: Sequence[torch.Tensor], export: Export) -> "onnx.ModelProto":
