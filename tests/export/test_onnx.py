@@ -19,8 +19,9 @@ from utils.export.onnx import to_onnx
 
 
 @pytest.mark.parametrize(
-    ("keypoints", "batch", "simplify"), [(17, 1, True), (17, 3, False), (4, 1, False), pytest.param(4, 8, True, marks=pytest.mark.slow)]
-)  # fmt: skip
+    ("keypoints", "batch", "simplify"),
+    [(17, 1, True), (17, 3, False), (4, 1, False), pytest.param(4, 8, True, marks=pytest.mark.slow)],
+)
 def test_a_fixed_batch_gives_the_people_of_every_image(keypoints: int, batch: int, simplify: bool) -> None:
     model = small.model(keypoints)
     inputs = small.pictures(batch)
@@ -89,7 +90,11 @@ def test_half_precision_gives_half_the_file_and_nearly_the_same_people() -> None
     half = small.file_of(model, replace(small.EXPORT, half=True))
     assert len(half) < 0.6 * len(whole)
     graph = onnx.load_model_from_string(half).graph
-    assert graph.input[0].type.tensor_type.elem_type == graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert (
+        graph.input[0].type.tensor_type.elem_type
+        == graph.output[0].type.tensor_type.elem_type
+        == onnx.TensorProto.FLOAT
+    )
     best = small.run(half, small.pictures(1))[0][0, 0]
     np.testing.assert_allclose(best[:4], small.found(model, small.pictures(1))[0].boxes[0], atol=2)
     assert next(model.parameters()).dtype == torch.float32, "the model itself is left as it was"
@@ -124,20 +129,41 @@ def test_the_file_says_all_that_its_user_has_to_know() -> None:
     stored = {entry.key: entry.value for entry in graph.metadata_props}
     facts = {key: json.loads(stored[key]) for key in stored if key not in ("format", "family", "view", "views")}
     schema, spec = model.spec.schema, model.spec
-    assert (stored["format"], stored["family"], stored["view"], stored["views"]) == ("limber 1", "yolo_pose", "image", "one")
+    assert (stored["format"], stored["family"], stored["view"], stored["views"]) == (
+        "limber 1",
+        "yolo_pose",
+        "image",
+        "one",
+    )
     own = KeypointSchema(*(tuple(facts[key]) for key in ("keypoints", "swap", "sigmas")))
-    assert own == replace(schema, skeleton=(), groups={}) and facts["skeleton"] == [list(bone) for bone in schema.skeleton]
+    assert own == replace(schema, skeleton=(), groups={}) and facts["skeleton"] == [
+        list(bone) for bone in schema.skeleton
+    ]
     assert facts["classes"] == list(spec.classes)
     assert facts["input"]["size"] == [SIDE, SIDE] and facts["input"]["stride"] == model.stride
     assert facts["letterbox"] == {"rounding": "nearest", "place": "centre", "smooth": True, "padding": 114}
-    assert facts["output"]["columns"][:9] == ["x1", "y1", "x2", "y2", "score", "class", "left_0_x", "left_0_y", "left_0_score"]
+    assert facts["output"]["columns"][:9] == [
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+        "score",
+        "class",
+        "left_0_x",
+        "left_0_y",
+        "left_0_score",
+    ]
     assert facts["select"]["conf"] == pytest.approx(model.selection.conf) and facts["select"]["max_poses"] == 40
     assert facts["head"]["strides"] == [8, 16, 32, 64] and facts["made"]["command"] == "test"
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"layout": "rows", "batch": 2}, "which image"), ({"batch": 0}, "--batch: found 0"), ({"opset": 40}, "--opset: found 40")],
+    [
+        ({"layout": "rows", "batch": 2}, "which image"),
+        ({"batch": 0}, "--batch: found 0"),
+        ({"opset": 40}, "--opset: found 40"),
+    ],
 )
 def test_what_cannot_be_exported_is_said(settings: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
