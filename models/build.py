@@ -62,6 +62,8 @@ def load(
         spec = _checked(source, schema, classes)
     else:
         spec = read_model_yaml(cfg, schema, classes)
+        if source is not None and source.spec is not None and source.spec.family == spec.family:
+            spec = families.find(spec.family).starting_from(spec, source.spec)
     model = _construct(spec, select or {}, usual or {}, recipe or {}, str(cfg or file))
     if source is not None and cfg is None:
         _take_all(model, source)
@@ -197,10 +199,10 @@ def _checked(source: _Weights, schema: KeypointSchema | None, classes: tuple[str
 
 
 def _take_all(model: PoseModel, source: _Weights) -> None:
-    """Every weight has its place and every place its weight, or the file is refused."""
-    own = model.state_dict()
-    missing = [name for name in own if name not in source.tensors]
-    strange = [name for name in source.tensors if name not in own]
+    """Every weight has its place and every place its weight, or the file is refused; aids to learning come and go."""
+    own, aids = model.state_dict(), tuple(model.learning_aids)
+    missing = [name for name in own if name not in source.tensors and not name.startswith(aids)]
+    strange = [name for name in source.tensors if name not in own and not name.startswith(aids)]
     unlike = [name for name in own if name in source.tensors and own[name].shape != source.tensors[name].shape]
     for what, names in (("is missing", missing), ("has no place", strange), ("has another shape", unlike)):
         if names:
@@ -208,7 +210,7 @@ def _take_all(model: PoseModel, source: _Weights) -> None:
                 f"{source.path}: {names[0]} {what}{f', and {len(names) - 1} more' if len(names) > 1 else ''}; "
                 f"the file is not a whole {model.spec.family} checkpoint"
             )
-    model.load_state_dict(source.tensors)
+    model.load_state_dict({name: tensor for name, tensor in source.tensors.items() if name in own}, strict=False)
 
 
 def _take_what_fits(model: PoseModel, source: _Weights) -> None:

@@ -1,14 +1,17 @@
-"""Loss terms that families share: complete IoU, focal or weighted cross-entropy, keypoints by OKS."""
+"""Loss terms that families share: complete IoU, focal or weighted cross-entropy, keypoints by OKS or as maps."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
 
 from utils.core.geometry import cxcywh_to_xyxy
 from utils.core.oks import oks_exponent
+from utils.core.poses import Targets
 
 EPSILON = 1e-7
+HEAT_SPREAD = 0.8  # cells
 
 
 def complete_iou(predicted_cxcywh: torch.Tensor, target_cxcywh: torch.Tensor) -> torch.Tensor:
@@ -71,3 +74,28 @@ def keypoint_loss(
     if tail:
         loss = loss + tail * torch.log1p(exponent)
     return (loss * visible).sum() / visible.sum().clamp(min=1)
+
+
+def heat_loss(logits: torch.Tensor, targets: Targets, stride: int) -> torch.Tensor:
+    """How badly a map (B, K, H, W) shows where the labelled keypoints are; per labelled keypoint, 0 without any.
+
+    Cross-entropy to a Gaussian at each keypoint, weighed by the squared error: the empty cells, which are nearly all,
+    are soon right and then hardly count (the quality focal loss of Li et al., 2020).
+    """
+    heat = render_heat(targets, logits.shape, stride)
+    entropy = functional.binary_cross_entropy_with_logits(logits, heat, reduction="none")
+    weight = (logits.sigmoid() - heat).square()
+    return (entropy * weight).sum() / (targets.visibility > 0).sum().clamp(min=1)
+
+
+def render_heat(targets: Targets, shape: Sequence[int], stride: int) -> torch.Tensor:
+    """A Gaussian of HEAT_SPREAD cells at every labelled keypoint, the higher one where two meet: (B, K, H, W)."""
+    batch, count, height, width = shape
+    places = targets.keypoints.float() / stride - 0.5  # (N, K, 2), in cells counted from the middle of the first
+    columns, rows = (torch.arange(side, device=places.device) for side in (width, height))
+    across = torch.exp(-(columns - places[..., :1]).square() / (2 * HEAT_SPREAD**2))  # (N, K, W)
+    down = torch.exp(-(rows - places[..., 1:]).square() / (2 * HEAT_SPREAD**2))  # (N, K, H)
+    labelled = (targets.visibility > 0)[..., None, None]  # (N, K, 1, 1)
+    each = down[..., None] * across[..., None, :] * labelled  # (N, K, H, W)
+    where = targets.image_index[:, None, None, None].expand_as(each)
+    return each.new_zeros(batch, count, height, width).scatter_reduce(0, where, each, "amax")

@@ -71,6 +71,13 @@ def _keypoint_branch(channels: int, outputs: int, depth: int) -> nn.Module:
     return nn.Sequential(*layers[:-1], output)
 
 
+def heat_branch(channels: int, keypoints: int) -> nn.Module:
+    """A map of every keypoint from the finest features, which begins with nearly no keypoint anywhere."""
+    branch = nn.Conv2d(channels, keypoints, 1)
+    nn.init.constant_(branch.bias, -3.0)
+    return branch
+
+
 def anchor_table(settings: HeadSettings) -> torch.Tensor:
     """(levels, A, 2) in pixels, checked against the levels of the head."""
     counts = {len(level) for level in settings.anchors}

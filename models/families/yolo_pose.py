@@ -4,19 +4,20 @@ Maji et al., "YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using O
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from models.anchors import Matches, anchor_places, boxes_from_raw, last_writer, match_anchors
 from models.graph import Graph
-from models.losses import complete_iou, cross_entropy, keypoint_loss
+from models.losses import complete_iou, cross_entropy, heat_loss, keypoint_loss
 from models.pickled import read_network
-from models.pose_head import BOX, HeadSettings, PoseHead, anchor_table
+from models.pose_head import BOX, HeadSettings, PoseHead, anchor_table, heat_branch
 from utils.core.config import into
 from utils.core.contract import DetectionLayer, ModelSpec, PoseModel
 from utils.core.geometry import cxcywh_to_xyxy, xyxy_to_cxcywh
 from utils.core.nms import keep_by_box
+from utils.core.oks import oks
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
 from utils.core.schema import KeypointSchema
@@ -40,6 +41,8 @@ class Gains:
     label_smoothing: float = 0.0
     kpt_sharpness: float = 2.0  # 1 is COCO's OKS, 2 is what the published weights were trained with
     kpt_tail: float = 0.0  # above 0 far-off keypoints of small people keep a gradient
+    obj_kpt: float = 0.0  # share of the keypoints' OKS in what objectness learns; the rest is the box's IoU
+    heat: float = 0.0  # above 0 the finest level also learns where every keypoint is, as a map; nothing decodes it
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,11 @@ class Selection:
 
 
 class Model(PoseModel):
-    """Raw output: per level one map (B, anchors * slots, H, W), anchor after anchor."""
+    """Raw output: per level one map (B, anchors * slots, H, W), anchor after anchor; with `heat` one (B, K, H, W) more.
+
+    The map of the keypoints is an aid to learning: it teaches the trunk what a wrist looks like from the first step on,
+    long before a person's anchors know where to look for one.
+    """
 
     published_names = (
         (r"^model\.\d+\.m\.(\d+)\.(weight|bias)$", r"head.box.\1.\2"),
@@ -61,6 +68,7 @@ class Model(PoseModel):
     )
     gains_type = Gains
     select_type = Selection
+    learning_aids = ("heat.",)
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -71,6 +79,7 @@ class Model(PoseModel):
         anchors = anchor_table(self.settings)
         self.head = PoseHead(self.body.channels, anchors.shape[1], spec, self.settings)
         self.head.start_from_priors(self.body.strides)
+        self.heat = heat_branch(self.body.channels[0], spec.schema.count) if self.gains.heat else None
         self.register_buffer("anchors", anchors, persistent=False)  # (levels, A, 2) pixels
         self.register_buffer("sigmas", torch.tensor(spec.schema.sigmas), persistent=False)  # (K)
 
@@ -94,12 +103,21 @@ class Model(PoseModel):
             },
         )
 
+    @classmethod
+    def starting_from(cls, spec: ModelSpec, weights: ModelSpec) -> ModelSpec:
+        """Weights of keypoints mean something in the layout alone that they were trained in."""
+        if not weights.schema.count:
+            return spec
+        return replace(spec, head={**spec.head, "layout": into(HeadSettings, weights.head, "head").layout})
+
     @property
     def stride(self) -> int:
         return max(self.body.strides)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.head(self.body(images))
+        features = self.body(images)
+        levels = self.head(features)
+        return levels if self.heat is None else (*levels, self.heat(features[0]))
 
     def slots(self, level: torch.Tensor) -> torch.Tensor:
         """A raw map by anchor and slot: (B, A, slots, H, W)."""
@@ -114,6 +132,7 @@ class Model(PoseModel):
         return Candidates.pooled([view.undo(candidates, self.spec.schema) for view, candidates in seen])
 
     def _decode_view(self, raw: tuple[torch.Tensor, ...]) -> Candidates:
+        raw = raw[: len(self.body.strides)]
         classes = BOX + 1 + len(self.spec.classes)  # where the class slots end
         # Joined first and computed then: one pass over each number. fp16 cannot tell neighbouring pixels apart beyond
         # 2048, so coordinates are always float32.
@@ -158,19 +177,25 @@ class Model(PoseModel):
     # ------------------------------------------------------------------------------------------ learning
 
     def loss(self, raw: tuple[torch.Tensor, ...], targets: Targets, progress: float) -> dict[str, torch.Tensor]:
-        levels = [self._level_loss(i, self.slots(level).float(), targets) for i, level in enumerate(raw)]
+        maps = raw[: len(self.body.strides)]
+        levels = [self._level_loss(i, self.slots(level).float(), targets) for i, level in enumerate(maps)]
         total = {name: torch.stack([level[name] for level in levels]).sum() for name in levels[0]}
+        if self.heat is not None:
+            total["heat"] = heat_loss(raw[-1].float(), targets, self.body.strides[0])
         batch = len(raw[0])  # the published recipes count on gradients that grow with the batch
-        return {
-            name: value * weight * batch for (name, value), weight in zip(total.items(), self._weights(), strict=True)
-        }
+        weights = self._weights()
+        return {name: value * weights[name] * batch for name, value in total.items()}
 
-    def _weights(self) -> tuple[float, ...]:
-        """Gains of box, object, class, keypoint and visibility for this number of levels, classes and pixels."""
+    def _weights(self) -> dict[str, float]:
+        """The gain of each term for this number of levels, classes and pixels."""
         gains, per_level = self.gains, 3 / len(self.body.strides)
         kind = gains.cls * len(self.spec.classes) / 80 * per_level
         size = (max(self.spec.input_size) / 640) ** 2
-        return gains.box * per_level, gains.obj * size * per_level, kind, gains.kpt, kind
+        box, objectness = gains.box * per_level, gains.obj * size * per_level
+        return {
+            "box": box, "object": objectness, "class": kind, "keypoint": gains.kpt, "visibility": kind,
+            "heat": gains.heat,
+        }  # fmt: skip
 
     def _level_loss(self, index: int, slots: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
         """The five terms of one level before weighting: slots (B, A, slots, H, W)."""
@@ -190,8 +215,11 @@ class Model(PoseModel):
             iou = complete_iou(boxes_from_raw(matched[:, :BOX], anchors_grid[found.anchor]), target)  # (M)
             terms["box"] = (1 - iou).mean()
             place = (image, found.anchor, found.row, found.column)
-            quality = last_writer(quality, place, iou.detach().clamp(min=0))
-            terms |= self._keypoint_terms(matched, target, targets, found, stride)
+            points, similarity = self._keypoint_terms(matched, target, targets, found, stride)
+            terms |= points
+            worth = iou.detach().clamp(min=0)
+            worth = worth.lerp(similarity.where(similarity.isfinite(), worth), gains.obj_kpt)
+            quality = last_writer(quality, place, worth)
             if classes > 1:
                 terms["class"] = self._class_term(
                     matched[:, BOX + 1 : BOX + 1 + classes], targets.classes[found.person]
@@ -202,20 +230,23 @@ class Model(PoseModel):
 
     def _keypoint_terms(
         self, matched: torch.Tensor, target: torch.Tensor, targets: Targets, found: Matches, stride: int
-    ) -> dict[str, torch.Tensor]:
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The terms of keypoints and visibility, and the OKS of each match (M), NaN where no keypoint is labelled."""
         count = self.spec.schema.count
         if count == 0:
-            return {}
+            return {}, target.new_full((len(target),), torch.nan)
         points = matched[:, BOX + 1 + len(self.spec.classes) :].unflatten(-1, (count, 3))  # (M, K, 3)
+        places = points[..., :2] * 2 - 0.5  # (M, K, 2)
         goal = targets.keypoints[found.person].float() / stride - found.corner[:, None]  # (M, K, 2)
         visible = (targets.visibility[found.person] > 0).float()  # (M, K)
         area = target[:, 2] * target[:, 3]  # of the box, in cells
         keypoint = keypoint_loss(
-            points[..., :2] * 2 - 0.5, goal, visible, area, self.sigmas,
+            places, goal, visible, area, self.sigmas,
             sharpness=self.gains.kpt_sharpness, tail=self.gains.kpt_tail,
         )  # fmt: skip
         seen = cross_entropy(points[..., 2], visible, positive_weight=self.gains.cls_pw, focus=self.gains.fl_gamma)
-        return {"keypoint": keypoint, "visibility": seen}
+        similarity = oks(places.detach(), goal, visible, area, self.sigmas).where(visible.any(-1), torch.nan)
+        return {"keypoint": keypoint, "visibility": seen}, similarity
 
     def _class_term(self, logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         smoothing = self.gains.label_smoothing

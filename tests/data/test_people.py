@@ -310,6 +310,13 @@ def test_one_command_writes_both_splits(tmp_path) -> None:
     assert len(list((tmp_path / "val").glob("*.jpg"))) == 1
 
 
+def test_so_many_images_are_held_out_as_one_asks_for(tmp_path) -> None:
+    command = "-m utils.data.people --count 1 --size 64 --seed 2 --held-out 3 --out"
+    subprocess.run([sys.executable, *command.split(), str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    content = json.loads((tmp_path / "val.json").read_text())
+    assert len(content["images"]) == len(list((tmp_path / "val").glob("*.jpg"))) == 3
+
+
 def test_training_draws_its_samples_as_it_goes_and_other_ones_in_every_epoch() -> None:
     source = Drawn(Drawings(SceneSettings(size=(160, 160)), seed=5, per_epoch=6))
     spec = ModelSpec("any", KeypointSchema.read("people.yaml"), input_size=(128, 128))

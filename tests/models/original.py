@@ -37,6 +37,7 @@ class Original:
         width = self.facts["cfg"]["width_multiple"]
         rows = scaled(read_rows(values["rows"], name), depth=0.33, width=width, activation="silu")
         spec = replace(read_model_yaml(name), rows=rows, input_size=(input_size, input_size), gains=gains)
+        spec = replace(spec, head={**spec.head, "layout": "published"})
         model = families.find("yolo_pose")(spec)
         model.load_state_dict(renamed(self.published_weights(), type(model)))
         return model.eval()

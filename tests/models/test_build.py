@@ -110,6 +110,27 @@ def test_a_checkpoint_of_ours_comes_back_with_all_that_it_knows(tmp_path: Path, 
         assert all(torch.equal(a, b) for a, b in zip(nano(images), again(images), strict=True))
 
 
+def test_an_aid_to_learning_comes_and_goes_with_the_recipe(tmp_path: Path) -> None:
+    """Weights with maps of the keypoints load without them, and weights without them start those anew."""
+    path = tmp_path / "person.safetensors"
+    save(path, load(NANO, recipe={"heat": 2.0}), made={})
+    assert load(path).heat is not None
+    without = load(path, recipe={"heat": 0.0})
+    assert without.heat is None
+    save(path, without, made={})
+    again = load(path, recipe={"heat": 2.0})
+    assert again.heat is not None and torch.equal(again.body.layers[1].conv.weight, without.body.layers[1].conv.weight)
+
+
+def test_a_new_model_from_weights_keeps_the_head_layout_that_they_were_trained_in(tmp_path: Path) -> None:
+    path, detector = tmp_path / "published.safetensors", tmp_path / "detector.safetensors"
+    published = edited(tmp_path, lambda v: v["head"].update(layout="published"))
+    save(path, load(published), made={})
+    assert load(path, NANO, KeypointSchema.unnamed(4)).spec.head["layout"] == "published"
+    save(detector, load(published, schema=KeypointSchema.unnamed(0)), made={})
+    assert load(detector, NANO).spec.head["layout"] == "clean"
+
+
 def test_thresholds_and_loss_weights_can_be_replaced_and_unknown_ones_are_refused(nano) -> None:
     model = load(NANO, select={"conf": 0.5}, recipe={"box": 0.1, "lr0": 0.01, "kpt_tail": 0.2})
     assert model.selection.conf == 0.5 and model.selection.iou == 0.45

@@ -119,7 +119,7 @@ def alive(spec: ModelSpec) -> PoseModel:
 
 def nano(name: str, **head: object) -> ModelSpec:
     spec = read_model_yaml(name)
-    return replace(spec, head={**spec.head, **head})
+    return replace(spec, head={**spec.head, "layout": "published", **head})
 
 
 def with_row(spec: ModelSpec, index: int, row: list) -> ModelSpec:

@@ -8,7 +8,7 @@ import torch
 from models import families
 from models.build import load, read_model_yaml
 from models.layers import fused
-from models.losses import keypoint_loss
+from models.losses import heat_loss, keypoint_loss, render_heat
 from tests.test_contract import Case, images, people, schema_of
 from utils.core.poses import Targets
 from utils.core.schema import KeypointSchema
@@ -95,6 +95,64 @@ def test_sharpness_one_is_cocos_own_similarity() -> None:
         off, torch.zeros(1, 1, 2), torch.ones(1, 1), torch.tensor([area]), torch.tensor([sigma]), sharpness=1.0
     )
     assert loss.item() == pytest.approx(1 - 0.60653066, abs=1e-6)
+
+
+def aided(**gains: float):
+    return load("yolov5n6_kpts.yaml", recipe=gains)
+
+
+def test_the_map_of_a_keypoint_is_one_in_its_cell_and_falls_around_it() -> None:
+    """A keypoint at (20, 12) with cells of 8 lies in the middle of column 2, row 1; one cell on it is e^(-1 / 1.28)."""
+    heat = render_heat(one_person(20.0, 12.0), (2, 1, 4, 6), 8)
+    assert heat[0, 0, 1, 2] == 1 and heat[0, 0].argmax() == 1 * 6 + 2
+    assert heat[0, 0, 1, 3].item() == pytest.approx(0.4578, abs=1e-4)
+    assert heat[1].abs().sum() == 0
+
+
+def one_person(x: float, y: float, visibility: float = 2.0) -> Targets:
+    return Targets(
+        image_index=torch.zeros(1, dtype=torch.int64),
+        boxes=torch.tensor([[0.0, 0.0, 40.0, 40.0]]),
+        keypoints=torch.tensor([[[x, y]]]),
+        visibility=torch.tensor([[visibility]]),
+        areas=torch.tensor([1600.0]),
+        classes=torch.zeros(1, dtype=torch.int64),
+    )
+
+
+def test_the_loss_of_a_map_is_least_where_the_keypoint_is_and_unlabelled_ones_are_not_asked_for() -> None:
+    def loss_with_peak_at(column: int) -> float:
+        logits = torch.full((1, 1, 4, 6), -8.0)
+        logits[0, 0, 1, column] = 8.0
+        return heat_loss(logits, one_person(20.0, 12.0), 8).item()
+
+    assert loss_with_peak_at(2) < min(loss_with_peak_at(column) for column in (0, 1, 3, 4))
+    nothing = torch.full((1, 1, 4, 6), -30.0)
+    assert heat_loss(nothing, one_person(20.0, 12.0, visibility=0.0), 8) == 0
+
+
+def test_maps_of_the_keypoints_are_learned_and_change_nothing_of_what_is_found() -> None:
+    torch.manual_seed(0)
+    model = aided(heat=2.0)
+    terms = model.train().loss(model(images()), people(Case(17)), progress=0.0)
+    assert terms["heat"] > 0
+    terms["heat"].backward()
+    assert model.heat.weight.grad.abs().sum() > 0 and model.body.layers[1].conv.weight.grad.abs().sum() > 0
+    plain = aided()
+    plain.load_state_dict({name: v for name, v in model.state_dict().items() if not name.startswith("heat.")})
+    with torch.no_grad():
+        ours, theirs = (m.eval().decode([m(images())], [View()]) for m in (model, plain))
+    assert torch.equal(ours.keypoints, theirs.keypoints) and torch.equal(ours.scores, theirs.scores)
+
+
+def test_objectness_can_learn_how_good_the_keypoints_are() -> None:
+    """Boxes that fit and keypoints that are far off: the more the keypoints count, the less such an anchor is worth."""
+    torch.manual_seed(0)
+    raw = [level.detach() for level in aided()(images())]
+    for level in raw:  # sure of itself everywhere
+        level[:, 4::57] = 6.0
+    losses = [aided(obj_kpt=share).loss(raw, people(Case(17)), progress=0.0)["object"].item() for share in (0.0, 1.0)]
+    assert losses[1] > losses[0]
 
 
 def test_a_detector_has_no_keypoint_branch_and_finds_boxes() -> None:

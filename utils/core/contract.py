@@ -133,6 +133,7 @@ class PoseModel(nn.Module):
     published_names: Sequence[tuple[str, str]] = ()  # (pattern, replacement): names its published checkpoints used
     gains_type: type = NoGains  # the dataclass that spec.gains is read into
     select_type: type = NoThresholds  # the dataclass that spec.select is read into
+    learning_aids: Sequence[str] = ()  # how names of weights begin that only help learning; a checkpoint may lack them
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -143,6 +144,11 @@ class PoseModel(nn.Module):
     def recognise(cls, published: "Published") -> ModelSpec | None:
         """The spec of a published checkpoint if it is one of this family's, else None."""
         return None
+
+    @classmethod
+    def starting_from(cls, spec: ModelSpec, weights: ModelSpec) -> ModelSpec:
+        """The spec of a new model that takes what fits from weights of its family: what they depend on comes along."""
+        return spec
 
     @property
     def stride(self) -> int:

@@ -218,15 +218,17 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same images")
     parser.add_argument("--splits", action="store_true", help="add a fifth as many images for validation")
+    parser.add_argument("--held-out", type=int, metavar="N", help="add so many images for validation")
     args = parser.parse_args()
     try:
         settings = SceneSettings((args.size, args.size), args.figure, args.difficulty)
     except ValueError as error:
         parser.error(str(error))
     start_logging()
+    held_out = max(args.count // 5, 1) if args.held_out is None and args.splits else args.held_out
     splits = [("train", args.seed, args.count)]  # its image i is draw(seed, i)
-    if args.splits:
-        splits.append(("val", (args.seed, 1), max(args.count // 5, 1)))
+    if held_out:
+        splits.append(("val", (args.seed, 1), held_out))
     for split, seed, count in splits:
         scenes = (draw(seed, index, settings) for index in progress(range(count), f"drawing {split}"))
         path = write_split(args.out or data_folder(args.figure), split=split, scenes=scenes, figure=args.figure)
