@@ -5,15 +5,18 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 import torch
 
+from models import families
 from models.build import load
 from models.layers import fused
 from tests.export import small
+from utils.core.contract import PoseModel
 from utils.export import graphs
 from utils.export.layout import Export
 from utils.export.onnx import finished
@@ -23,11 +26,16 @@ from utils.export.trunk import parts
 EXPORT = Export((128, 192))
 
 
+def lite() -> PoseModel:
+    """As the published weights are: ReLU but for two SiLUs, and the head in the published layout."""
+    torch.manual_seed(0)
+    spec = load("yolov5n6_kpts_ti_lite.yaml").spec
+    return fused(families.find(spec.family)(replace(spec, head={**spec.head, "layout": "published"})))
+
+
 @pytest.fixture(scope="module")
 def files() -> TiFiles:
-    torch.manual_seed(0)
-    model = fused(load("yolov5n6_kpts_ti_lite.yaml"))
-    return to_ti(model, EXPORT, prototxt_name="m_ti.prototxt", limits=Limits(people=25))
+    return to_ti(lite(), EXPORT, prototxt_name="m_ti.prototxt", limits=Limits(people=25))
 
 
 def test_every_name_in_the_prototxt_is_a_tensor_of_the_graph_with_its_anchors(files: TiFiles) -> None:
@@ -35,7 +43,7 @@ def test_every_name_in_the_prototxt_is_a_tensor_of_the_graph_with_its_anchors(fi
     inputs = re.findall(r'input: "(.*)"', files.prototxt)
     assert [shapes[name] for name in inputs] == [(1, 171, 128 // s, 192 // s) for s in (8, 16, 32, 64)]
     assert inputs == [value.name for value in files.raw.graph.output]
-    model = load("yolov5n6_kpts_ti_lite.yaml")
+    model = lite()
     for what, column in (("width", 0), ("height", 1)):
         written = [float(value) for value in re.findall(rf"anchor_{what}: (.*)", files.prototxt)]
         assert written == model.anchors[..., column].flatten().tolist()
@@ -45,7 +53,7 @@ def test_every_name_in_the_prototxt_is_a_tensor_of_the_graph_with_its_anchors(fi
 def test_the_prototxt_passes_the_checker_against_its_graph(files: TiFiles, shared: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("grpc_tools") is None:
         pytest.skip("no grpcio-tools: pip install grpcio-tools to hold the prototxt to TI's schema")
-    model = fused(load("yolov5n6_kpts_ti_lite.yaml"))
+    model = lite()
     (tmp_path / "m.onnx").write_bytes(finished(files.exported, model, Export((128, 192), layout="rows"), {}))
     (tmp_path / "m.prototxt").write_text(files.prototxt)
     checker = [sys.executable, str(shared / "fixtures/tidl/check_prototxt.py"), "--pose", "--json"]
