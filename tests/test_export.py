@@ -55,6 +55,6 @@ def test_what_cannot_be_done_is_said_in_one_line(flags: list[str], words: str, t
 
 
 def test_help_answers_without_torch(tmp_path: Path) -> None:
-    code = "import sys; sys.argv = ['export.py', '--help']\ntry:\n import export; export.parse()\nexcept SystemExit: pass\n"
-    check = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}assert 'torch' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", check], capture_output=True, cwd=tmp_path).returncode == 0
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['export.py', '--help']\n"
+    code += "import export\ntry:\n    export.parse()\nexcept SystemExit:\n    assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path).returncode == 0
