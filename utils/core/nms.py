@@ -19,9 +19,11 @@ def keep_by_box(
         best = scores.topk(MAX_CANDIDATES).indices
         kept = keep_by_box(boxes[best], scores[best], None if classes is None else classes[best], iou=iou, limit=limit)
         return best[kept]
-    if classes is not None and boxes.numel():
-        # Move every class to a place of its own; the published 4096 is too near for larger images.
-        boxes = boxes + (classes * (boxes.max() - boxes.min() + 1))[:, None].to(boxes.dtype)
+    if classes is not None:
+        # Move every class to a place of its own; the published 4096 is too near for larger images. One zero more, so
+        # that there is an extent without boxes too: asking whether there are any would be answered once, when traced.
+        edges = torch.cat((boxes.flatten(), boxes.new_zeros(1)))
+        boxes = boxes + (classes * (edges.max() - edges.min() + 1))[:, None].to(boxes.dtype)
     return nms(boxes, scores, iou)[:limit]
 
 
