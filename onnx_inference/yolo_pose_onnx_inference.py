@@ -226,7 +226,7 @@ def draw(image: np.ndarray, people: People, bones: Any, *, least: float, least_p
         places = np.rint(points[:, :2]).astype(int).tolist()
         for first, second in bones:
             if min(points[first, 2], points[second, 2]) >= least_point:
-                cv2.line(canvas, places[first], places[second], (51, 153, 255), thick)
+                cv2.line(canvas, places[first], places[second], (50, 150, 255), thick)
         for place, sure in zip(places, points[:, 2], strict=True):
             if sure >= least_point:
                 cv2.circle(canvas, place, 2 * thick, (0, 255, 0), -1)
