@@ -115,3 +115,14 @@ def test_whoever_was_suppressed_suppresses_nobody() -> None:
         points, torch.tensor([0.9, 0.8, 0.7]), torch.full((3,), 400.0), torch.tensor([0.1]), threshold=0.5
     )
     assert kept.tolist() == [0, 2]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_classes_stay_apart_in_a_graph_that_was_traced_without_anybody() -> None:
+    def kept(boxes: torch.Tensor, scores: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        return keep_by_box(boxes, scores, classes, iou=0.5, limit=10)
+
+    nobody = (torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    traced = torch.jit.trace(kept, nobody, check_trace=False)
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]])
+    assert traced(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 0])).tolist() == [0, 1]

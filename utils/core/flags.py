@@ -109,12 +109,14 @@ class _UsualViews(argparse.Action):
         namespace.scales, namespace.flips = [1.0, 0.83, 0.67], [-1, 3, -1]
 
 
-def add_model_flags(parser: argparse.ArgumentParser, *, weights: str | None = None) -> None:
+def add_model_flags(
+    parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
+) -> None:
     group = parser.add_argument_group("model")
     group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
-    group.add_argument("--half", action="store_true", help="half precision, on a GPU")
+    group.add_argument("--half", action="store_true", help=half)
 
 
 def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> None:

@@ -20,10 +20,12 @@ def keep_by_box(
         best = scores.topk(MAX_CANDIDATES).indices
         kept = keep_by_box(boxes[best], scores[best], None if classes is None else classes[best], iou=iou, limit=limit)
         return best[kept]
-    if classes is not None and boxes.numel():
-        # Move every class to a place of its own. The published 4096 is too near for larger images. Else it is kept:
-        # where boxes are moved to decides how they are rounded, and with that who survives a close call.
-        apart = (boxes.max() - boxes.min() + 1).clamp(min=PUBLISHED_STEP)
+    if classes is not None:
+        # Move every class to a place of its own, at least the published 4096 away: where boxes are moved to decides how
+        # they are rounded, and with that who survives a close call. One zero more, so that there is an extent without
+        # boxes too: asking whether there are any would be answered once, when traced.
+        edges = torch.cat((boxes.flatten(), boxes.new_zeros(1)))
+        apart = (edges.max() - edges.min() + 1).clamp(min=PUBLISHED_STEP)
         boxes = boxes + (classes * apart)[:, None].to(boxes.dtype)
     return nms(boxes, scores, iou)[:limit]
 

@@ -1,0 +1,1 @@
+"""Runs exported files without the rest of the house: numpy, OpenCV and onnxruntime only."""
