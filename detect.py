@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core import flags
+from utils.core.command import Parser, run
 from utils.core.config import ROOT, find
 from utils.core.console import log
 
@@ -18,7 +19,7 @@ WEAK = 0.1  # score of people whom a tracker still uses
 
 
 def parse() -> argparse.Namespace:
-    parser = flags.Parser("People and their keypoints in pictures, videos and streams. Without flags: an example.")
+    parser = Parser("People and their keypoints in pictures, videos and streams. Without flags: an example.")
     what = "file, folder, 'pattern*', list.txt, http or rtsp address, webcam number, or screen"
     parser.add_argument("--source", default=EXAMPLE, metavar="S", help=what)
     flags.add_model_flags(parser, weights=EXAMPLE_WEIGHTS)
@@ -125,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    run(main)

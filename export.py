@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core import flags
+from utils.core.command import Parser, run
 from utils.core.console import log
 
 if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
@@ -22,7 +23,7 @@ COMPARED_ON = 16  # pictures
 
 
 def parse() -> argparse.Namespace:
-    parser = flags.Parser("Write a model as ONNX with its selection inside, as TorchScript, or for TI's accelerators.")
+    parser = Parser("Write a model as ONNX with its selection inside, as TorchScript, or for TI's accelerators.")
     flags.add_model_flags(parser, weights="yolov5s6_kpts.pt", half="fp16 inside the file; input and output stay fp32")
     parser.add_argument("--include", nargs="+", default=["onnx"], choices=FORMATS, help="which files to write")
     parser.add_argument("--out", metavar="DIR", help="where to; default: beside the weights")
@@ -124,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    run(main)

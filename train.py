@@ -3,10 +3,11 @@
 import argparse
 
 from utils.core import flags
+from utils.core.command import Parser, run
 
 
 def parse() -> argparse.Namespace:
-    parser = flags.Parser("Train a model. Flags have the last word over the recipe, the recipe over the defaults.")
+    parser = Parser("Train a model. Flags have the last word over the recipe, the recipe over the defaults.")
     parser.refuse(
         {
             "--rect": "mosaics are square, and so are training batches; val.py has --rect",
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    run(main)

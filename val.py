@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core import flags
+from utils.core.command import Parser, run
 from utils.core.console import is_main_process, log
 
 if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
@@ -18,7 +19,7 @@ STUDY = (0.5, 0.75, 1.0, 1.25, 1.5)  # of the input size
 
 
 def parse() -> argparse.Namespace:
-    parser = flags.Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
+    parser = Parser("AP and AR of a model as COCO and CrowdPose count them, by keypoint and by kind of error.")
     parser.refuse({"--save-hybrid": "labels and predictions are not mixed here; --save-txt writes the predictions"})
     flags.add_data_flag(parser)
     parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
@@ -126,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.run(main)
+    run(main)

@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.core.command import run
 from utils.core.config import ROOT, find, read_yaml, write_yaml
-from utils.core.flags import run
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 def parse() -> argparse.Namespace:
     from demos.shared import add_model_flags
     from utils.core import flags
+    from utils.core.command import Parser
 
-    parser = flags.Parser("People on one picture, as much of them as you ask for. Without -p: an example.")
+    parser = Parser("People on one picture, as much of them as you ask for. Without -p: an example.")
     parser.add_argument("-p", "--img-path", default=flags.EXAMPLE, metavar="FILE")
     parser.add_argument("--bbox", action="store_true", help="boxes of people")
     parser.add_argument("--kp-bbox", action="store_true", help="boxes of keypoint objects")
@@ -58,6 +59,6 @@ if __name__ == "__main__":
         import _root
 
         _root.reach_the_house()
-    from utils.core.flags import run
+    from utils.core.command import run
 
     run(main)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 def parse() -> argparse.Namespace:
     from demos.shared import add_model_flags, add_video_flags
-    from utils.core import flags
+    from utils.core.command import Parser
 
-    parser = flags.Parser("Two squash players in their colours. Without -p: a film of drawn people.")
+    parser = Parser("Two squash players in their colours. Without -p: a film of drawn people.")
     add_video_flags(parser, video="Dy62-eTNvY4", tag=137)
     parser.add_argument("--fps", action="store_true", help="frames per second in the corner")
     parser.add_argument(
@@ -57,6 +57,6 @@ if __name__ == "__main__":
         import _root
 
         _root.reach_the_house()
-    from utils.core.flags import run
+    from utils.core.command import run
 
     run(main)

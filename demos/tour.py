@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.core.flags import run
+from utils.core.command import run
 
 FOLDER = Path("runs/demo")
 WEIGHTS = "weights/yolov5n6_kpts_people.safetensors"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 def parse() -> argparse.Namespace:
     from demos.shared import add_model_flags, add_video_flags
-    from utils.core import flags
+    from utils.core.command import Parser
 
-    parser = flags.Parser("People on a video, written beside you as mp4 or GIF. Without -p: a film of drawn people.")
+    parser = Parser("People on a video, written beside you as mp4 or GIF. Without -p: a film of drawn people.")
     add_video_flags(parser, video="yBZ0Y2t0ceo", tag=135)
     parser.add_argument("--gif-size", type=int, nargs=2, default=[480, 270], metavar=("W", "H"))
     parser.add_argument("--color", type=int, nargs=3, metavar=("B", "G", "R"), help="of limbs; default: by side")
@@ -64,6 +64,6 @@ if __name__ == "__main__":
         import _root
 
         _root.reach_the_house()
-    from utils.core.flags import run
+    from utils.core.command import run
 
     run(main)

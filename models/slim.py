@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from utils.core import checkpoint
+from utils.core.command import Parser, run
 from utils.core.console import log
-from utils.core.flags import Parser, run
 
 
 def slimmed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

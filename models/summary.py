@@ -11,8 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.build import load
 from models.layers import fused
+from utils.core.command import Parser, run
 from utils.core.contract import PoseModel
-from utils.core.flags import Parser, image_size, run
+from utils.core.flags import image_size
 
 
 @dataclass(frozen=True)

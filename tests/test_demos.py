@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.core import flags, images
+from utils.core import images
 from utils.core.config import ROOT
 from utils.core.console import log
 from utils.data.film import FilmSettings, film
@@ -45,7 +45,7 @@ def demo(
     def run(name: str, *arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, (*arguments, *SMALL))])
         with pytest.raises(SystemExit) as ended:
-            flags.run(importlib.import_module(f"demos.{name}").main)
+            command.run(importlib.import_module(f"demos.{name}").main)
         return int(ended.value.code or 0), *capsys.readouterr()
 
     yield run

@@ -44,7 +44,7 @@ def run(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: p
         monkeypatch.setattr(sys, "argv", ["detect.py", *map(str, every)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            detect.flags.run(detect.main)
+            detect.run(detect.main)
         return int(ended.value.code or 0), *capfd.readouterr()
 
     return typed

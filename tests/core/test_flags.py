@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from utils.core import flags
+from utils.core import command, flags
 from utils.core.config import ROOT
 
 
-def parser() -> flags.Parser:
-    made = flags.Parser("Finds people.", prog="detect.py")
+def parser() -> command.Parser:
+    made = command.Parser("Finds people.", prog="detect.py")
     flags.add_model_flags(made, weights="best.safetensors")
     flags.add_image_flags(made, batch=8)
     flags.add_select_flags(made)
@@ -24,8 +24,8 @@ def parser() -> flags.Parser:
 def test_help_imports_neither_torch_nor_opencv() -> None:
     program = (
         "import sys\n"
-        "from utils.core import flags\n"
-        "parser = flags.Parser('Finds people.')\n"
+        "from utils.core import command, flags\n"
+        "parser = command.Parser('Finds people.')\n"
         "for add in (flags.add_model_flags, flags.add_select_flags, flags.add_view_flags):\n"
         "    add(parser)\n"
         "flags.add_image_flags(parser, batch=8)\n"
@@ -125,7 +125,7 @@ def test_the_input_size_is_one_side_or_height_and_width() -> None:
 
 def ends(main: Callable[[], int | None]) -> int:
     with pytest.raises(SystemExit) as left:
-        flags.run(main)
+        command.run(main)
     return left.value.code
 
 
@@ -158,19 +158,19 @@ def test_a_mistake_in_the_program_shows_its_traceback() -> None:
         raise TypeError("ours")
 
     with pytest.raises(TypeError, match="ours"):
-        flags.run(main)
+        command.run(main)
 
 
 def test_a_command_that_runs_logs_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
-        flags.log.info("12 images")
+        command.log.info("12 images")
 
     assert ends(main) == 0
     assert capsys.readouterr().err == "12 images\n"
 
 
-def training() -> flags.Parser:
-    made = flags.Parser("Trains.", prog="train.py")
+def training() -> command.Parser:
+    made = command.Parser("Trains.", prog="train.py")
     made.refuse({"--quad": "not here"})
     flags.add_data_flags(made)
     flags.add_recipe_flags(made)

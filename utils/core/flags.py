@@ -1,28 +1,14 @@
-"""The flags that several doors share, the old spellings that stay accepted, and how a command ends.
+"""The flags that several doors share, and the old spellings that stay accepted.
 
 Imports neither torch nor OpenCV: `--help` answers at once.
 """
 
 import argparse
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
-
-from utils.core.config import did_you_mean
-from utils.core.console import log, start_logging
-
-# Old flag -> what a user should know. They are read and have no effect.
-NO_EFFECT = {
-    "--kpt-label": "the model file knows that it has keypoints",
-    "--local_rank": "torchrun tells each process its number",
-    "--local-rank": "torchrun tells each process its number",
-}
 
 # What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
 EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
-# What the originals called the data files that are here under one name.
-OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
 
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
@@ -30,71 +16,6 @@ THOROUGH = {"conf": 0.001, "iou": 0.65}
 
 # Thresholds of families that find keypoints as objects, as flags and as settings.
 KEYPOINT_OBJECTS = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol", "no_kp_dets")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with the defaults in the help text, and a suggestion for a mistyped flag."""
-
-    def __init__(self, description: str, **settings: Any) -> None:
-        settings.setdefault("prog", _as_typed())
-        super().__init__(description=description, formatter_class=_HelpFormatter, allow_abbrev=False, **settings)
-        for flag in NO_EFFECT:
-            takes_number = "rank" in flag
-            self.add_argument(
-                flag,
-                action=_WithoutEffect,
-                nargs="?" if takes_number else 0,
-                type=int if takes_number else None,
-                help=argparse.SUPPRESS,
-            )
-
-    def refuse(self, reasons: Mapping[str, str]) -> None:
-        """Flags of the originals that a command does not have, and why."""
-        for flag, reason in reasons.items():
-            self.add_argument(flag, nargs="*", action=_Refused, reason=reason, help=argparse.SUPPRESS)
-
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:
-        found, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            known = [flag for action in self._actions for flag in action.option_strings]
-            flag = unknown[0].partition("=")[0] if unknown[0].startswith("--") else unknown[0]
-            longer = [name for name in known if len(flag) > 2 and name.startswith(flag)]
-            meant = f"; did you mean '{longer[0]}'?" if longer else did_you_mean(flag, known)
-            self.error(f"{flag}: no such flag{meant}")
-        for flag in NO_EFFECT:
-            vars(found).pop(flag.lstrip("-").replace("-", "_"), None)
-        return found
-
-
-def _as_typed() -> str:
-    """How the running command is typed: `python val.py`, or `python -m models.summary`."""
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    return f"python -m {module.name.removesuffix('.__main__')}" if module else f"python {Path(sys.argv[0]).name}"
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Defaults are shown where there is one; room for the longer flags of this family of tools."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32, width=110)
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        nothing = action.default in (None, False, True, "", argparse.SUPPRESS) or action.default == []
-        return action.help if nothing else super()._get_help_string(action)
-
-
-class _WithoutEffect(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        log.info("%s is no longer needed: %s", option, NO_EFFECT[str(option)])
-
-
-class _Refused(argparse.Action):
-    def __init__(self, *, reason: str, **settings: Any) -> None:
-        super().__init__(default=argparse.SUPPRESS, **settings)
-        self.reason = reason
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        parser.error(f"{option}: {self.reason}")
 
 
 class _Freeze(argparse.Action):
@@ -132,14 +53,7 @@ def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> No
 
 
 def add_data_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", type=_data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
-    )
-
-
-def _data_file(name: str) -> str:
-    """The file as typed, or the one that has an older file's place."""
-    return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
+    parser.add_argument("--data", default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON")
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -293,21 +207,3 @@ def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:
     if len(values) > 2 or min(values) < 1:
         raise ValueError(f"--img: found {' '.join(map(str, values))}; expected one side, or height and width")
     return values[0], values[-1]
-
-
-def run(main: Callable[[], int | None]) -> None:
-    """Run a command: what a user got wrong is one line and status 2, what the machine refuses one line and status 1."""
-    start_logging()
-    try:
-        status = main()
-    except ValueError as error:
-        lines = (line.strip() for line in str(error).splitlines())
-        print("error:", " ".join(line for line in lines if line), file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(status or 0)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.core import images
+from utils.core.command import Parser, run
 from utils.core.console import log
-from utils.core.flags import Parser, run
 from utils.core.geometry import move_boxes, move_points
 from utils.core.schema import KeypointSchema
 from utils.data.annotations import DataSpec

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+from utils.core.command import Parser, run
 from utils.core.config import write_yaml
 from utils.core.console import log
-from utils.core.flags import Parser, run
 from utils.core.schema import KeypointSchema
 from utils.data.annotations import DataSpec, summary, without_missing
 from utils.data.reading import rest
