@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.core import images
+from utils.core import command, images
 from utils.core.config import ROOT
 from utils.core.console import log
 from utils.data.film import FilmSettings, film
