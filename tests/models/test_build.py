@@ -38,7 +38,7 @@ def test_every_yaml_builds_in_evaluation_mode_with_the_keypoints_of_its_data_fil
         with torch.device("meta"):
             model = load(path.name)
         assert not model.training
-        assert model.spec.schema == KeypointSchema.read(read_yaml(path)["data"])
+        assert model.spec.schema == KeypointSchema.read(read_yaml(path).get("data", "coco_kpts.yaml"))
 
 
 def test_every_yaml_begins_with_the_command_that_trains_it_and_what_to_expect() -> None:
@@ -77,7 +77,7 @@ def with_row(index: int, row: object):
         (lambda v: v.update(depth_multiple="deep"), r"depth_multiple: found 'deep'; expected a number"),
         (lambda v: v.update(activation="SiLu"), r"activation 'SiLu' found; expected one of silu, relu"),
         (lambda v: v.pop("head"), r"'head' is missing"),
-        (lambda v: v.pop("rows"), r"'rows' is missing"),
+        (lambda v: v.pop("rows"), r"rows: none found; a network has at least one layer"),
         (lambda v: v.pop("family"), r"'family' is missing"),
         (lambda v: v.update(family="yolo_pos"), r"no family 'yolo_pos' in .*did you mean 'yolo_pose'\?"),
         (lambda v: v.update(dept_multiple=1), r"no key 'dept_multiple' .*did you mean 'depth_multiple'\?"),

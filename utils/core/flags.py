@@ -5,10 +5,14 @@ Imports neither torch nor OpenCV: `--help` answers at once.
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 # What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
 EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
+
+# What the originals called the data files that are here under one name.
+OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
 
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
@@ -53,7 +57,14 @@ def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> No
 
 
 def add_data_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON")
+    parser.add_argument(
+        "--data", type=_data_file, default="coco_kpts.yaml", metavar="D", help="data YAML, folder or COCO JSON"
+    )
+
+
+def _data_file(name: str) -> str:
+    """The file as typed, or the one that has an older file's place."""
+    return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
