@@ -9,34 +9,43 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from models import families
 from utils.core.command import run
 from utils.core.config import ROOT, find, read_yaml, write_yaml
+from utils.data.recipe import Augment
+from utils.training.settings import TrainSettings, share_out
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A model YAML, changed where its head is to be another one, and a recipe."""
+    """A model YAML, changed where its head is to be another one, and a recipe or the changes that make it one."""
 
     cfg: str
     hyp: str
     layout: str | None = None
+    changes: Mapping[str, Any] | None = None  # of a recipe for another family: its loss is left to the family
 
 
 ENTRANTS = {
     "published": Entrant("yolov5n6_kpts.yaml", "hyp.scratch.yaml", layout="published"),
     "limber": Entrant("yolov5n6_kpts.yaml", "hyp.limber.yaml"),
     "people": Entrant("yolov5n6_kpts.yaml", "hyp.people.yaml"),
+    "kapao": Entrant("kapao_n.yaml", "hyp.people.yaml", changes={}),
+    "yolox": Entrant("yolox_pose_nano.yaml", "hyp.people.yaml", changes={"gradients": "mean"}),
 }
+RECIPES = ("published", "limber", "people")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(ENTRANTS), choices=list(ENTRANTS), metavar="NAME",
+    parser.add_argument("names", nargs="*", default=list(RECIPES), choices=list(ENTRANTS), metavar="NAME",
                         help=f"who takes part: {', '.join(ENTRANTS)}")  # fmt: skip
-    parser.add_argument("--images", type=int, default=3000, help="drawn images to learn from")
+    parser.add_argument("--images", type=int, default=2000, help="drawn images to learn from")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--img", type=int, default=192, help="side of the network's input")
     parser.add_argument("--batch-size", type=int, default=16)
@@ -62,8 +71,8 @@ def learn(name: str, seed: int, args: argparse.Namespace, people: Path) -> dict[
     results = folder / "results.csv"
     if not results.exists() or len(results.read_text().splitlines()) <= args.epochs:
         command = (
-            f"train.py --cfg {_cfg(entrant, args.folder)} --hyp {entrant.hyp} --data {people} --img {args.img} "
-            f"--batch-size {args.batch_size} --epochs {args.epochs} --seed {seed} --workers 1 --noval --precision bf16 "
+            f"train.py --cfg {_cfg(entrant, args.folder)} --hyp {_hyp(name, args.folder)} --data {people} "
+            f"--img {args.img} --batch-size {args.batch_size} --epochs {args.epochs} --seed {seed} --workers 1 --noval --precision bf16 "
             f"--device cpu --project {folder.parent} --name {folder.name} --exist-ok"
         )
         threads = {"OMP_NUM_THREADS": str(args.threads)} if args.threads else {}
@@ -82,6 +91,20 @@ def _cfg(entrant: Entrant, folder: Path) -> str:
     values["head"]["layout"] = entrant.layout
     path = folder / f"{entrant.layout}_{entrant.cfg}"
     write_yaml(path, values)
+    return str(path)
+
+
+def _hyp(name: str, folder: Path) -> str:
+    """The recipe; for another family without the weights of YOLO-Pose's loss."""
+    entrant = ENTRANTS[name]
+    if entrant.changes is None:
+        return entrant.hyp
+    values = read_yaml(find(entrant.hyp))
+    settings, _, augment = share_out(
+        values, entrant.hyp, (TrainSettings, families.find("yolo_pose").gains_type, Augment)
+    )
+    path = folder / f"hyp.{name}.yaml"
+    write_yaml(path, {**settings, **augment, **entrant.changes})
     return str(path)
 
 
