@@ -73,7 +73,8 @@ def learn(name: str, seed: int, args: argparse.Namespace, people: Path) -> dict[
         command = (
             f"train.py --cfg {_cfg(entrant, args.folder)} --hyp {_hyp(name, args.folder)} --data {people} "
             f"--img {args.img} --batch-size {args.batch_size} --epochs {args.epochs} --seed {seed} "
-            f"--workers 1 --noval --precision bf16 --device cpu --project {folder.parent} --name {folder.name} --exist-ok"
+            f"--workers 1 --noval --precision bf16 --device cpu "
+            f"--project {folder.parent} --name {folder.name} --exist-ok"
         )
         threads = {"OMP_NUM_THREADS": str(args.threads)} if args.threads else {}
         with (args.folder / f"{folder.name}.log").open("w") as log:
