@@ -43,8 +43,8 @@ RECIPES = ("published", "limber", "people")
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(RECIPES), choices=list(ENTRANTS), metavar="NAME",
-                        help=f"who takes part: {', '.join(ENTRANTS)}")  # fmt: skip
+    parser.add_argument("--names", nargs="+", default=list(RECIPES), choices=list(ENTRANTS), metavar="NAME",
+                        help=f"who takes part, of {', '.join(ENTRANTS)}")  # fmt: skip
     parser.add_argument("--images", type=int, default=2000, help="drawn images to learn from")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--img", type=int, default=192, help="side of the network's input")
