@@ -26,8 +26,7 @@ BY_HEART = {
     "optimizer": "AdamW", "lr0": 0.004, "lrf": 0.01, "momentum": 0.9, "weight_decay": 0.0, "timing": "step",
     "warmup_epochs": 1.0, "warmup_least": 10, "warmup_bias_lr": 0.004, "warmup_momentum": 0.9, "nominal_batch": 4,
     "ema_decay": 0.9, "ema_ramp": 20.0, "evaluate_every": 0, "checkpoints": "end",
-    "fliplr": 0.5, "translate": 0.05,  # or the network gets used to the statistics of one batch to the last digit
-    "flat_epochs": 100,  # with hardly any rate, so that the statistics of the normalisations, which are slow, catch up
+    "rest_epochs": 150,  # in maps of 2 x 2 pixels the statistics of a batch are too unlike those that evaluation uses
 }  # fmt: skip
 # For families that have them: nearly what hyp.people.yaml has.
 HELPS = {"kpt_sharpness": 1.0, "kpt_tail": 0.5, "kpt": 0.5, "obj": 4.0, "obj_kpt": 0.5, "heat": 10.0}
@@ -75,7 +74,7 @@ def test_four_drawn_images_are_learned_by_heart(family: str, four: Path, learn: 
     recipe = BY_HEART | {key: value for key, value in HELPS.items() if key in known}
     size = (SIDE,) if read_model_yaml(yaml).view == "image" else ()
     rows = learn(
-        recipe, "--cfg", yaml, "--data", four, *(("--img", *size) if size else ()), "--epochs", 1000, "--batch-size", 4
+        recipe, "--cfg", yaml, "--data", four, *(("--img", *size) if size else ()), "--epochs", 350, "--batch-size", 4
     )
     assert rows[-1]["metrics/AP"] >= 0.95
     assert rows[-1]["train/total"] < 0.5 * rows[0]["train/total"]

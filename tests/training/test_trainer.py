@@ -159,6 +159,16 @@ def test_batches_that_are_not_finite_can_be_left_out_and_are_counted(
     assert all(row["train/total"] > 0 for row in run.run.rows)
 
 
+def test_the_statistics_of_normalisations_can_rest_in_the_last_epochs(tmp_path: Path) -> None:
+    learner = trainer(tmp_path, replace(QUICK, epochs=3, rest_epochs=1)).learner
+    norms = [module for module in learner.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    learning = []
+    for epoch in range(3):
+        learner.start_epoch(epoch)
+        learning.append({norm.training for norm in norms})
+    assert norms and learning == [{True}, {True}, {False}]
+
+
 def test_a_step_that_is_not_finite_moves_no_weight(tmp_path: Path) -> None:
     run = trainer(tmp_path, replace(QUICK, nominal_batch=2))
     run.learner.start_epoch()

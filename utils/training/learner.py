@@ -17,7 +17,7 @@ from utils.core.poses import Batch, Targets
 from utils.training.ema import Ema
 from utils.training.guard import Guard
 from utils.training.multiscale import draw_side, rescaled
-from utils.training.optimizer import apply, build_optimizer, freeze
+from utils.training.optimizer import apply, build_optimizer, freeze, normalisations
 from utils.training.ranks import Ranks
 from utils.training.schedule import Moment, Schedule
 from utils.training.settings import TrainSettings
@@ -57,11 +57,12 @@ class Learner:
             network = DistributedDataParallel(network, device_ids=ids)
         return network
 
-    def start_epoch(self) -> None:
-        """Into training mode; statistics of frozen layers rest."""
+    def start_epoch(self, number: int = 0) -> None:
+        """Into training mode; the statistics of frozen layers rest, and in the last epochs all, if that is wanted."""
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        for norm in self.resting:
+        at_rest = number >= self.settings.epochs - self.settings.rest_epochs
+        for norm in normalisations(self.model) if at_rest else self.resting:
             norm.eval()
 
     def learn(self, batch: Batch, step: int) -> Moment:

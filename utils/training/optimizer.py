@@ -84,6 +84,10 @@ def freeze(model: nn.Module, wanted: int | Sequence[str]) -> list[nn.Module]:
     ]
 
 
+def normalisations(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if isinstance(module, NORMS)]
+
+
 def _named(model: nn.Module, wanted: Sequence[str]) -> tuple[str, ...]:
     """Names as they are, numbers as the names of those layers."""
     numbers = [int(word) for word in wanted if word.isdecimal()]

@@ -47,6 +47,7 @@ class TrainSettings:
     ema_ramp: float = 2000.0  # updates until the average is slow
     ema_start: Literal["average", "copy"] = "average"  # copy: the first update leaves nothing of the new network
     plain_epochs: int = 0  # at the end, without mosaic, mixup and movement
+    rest_epochs: int = 0  # at the end, with the statistics of normalisations at rest: for batches of few images
 
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"  # of the network; losses are always float32
     channels_last: bool = True
@@ -70,8 +71,8 @@ class TrainSettings:
         for name in ("lr0", "ema_ramp"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "a number above 0")
         for name in ("seed", "weight_decay", "clip", "warmup_epochs", "warmup_least", "evaluate_every", "patience",
-                     "checkpoint_every", "save_period", "flat_epochs", "plain_epochs", "decay_from", "decay_over",
-                     "warmup_bias_lr"):  # fmt: skip
+                     "checkpoint_every", "save_period", "flat_epochs", "plain_epochs", "rest_epochs", "decay_from",
+                     "decay_over", "warmup_bias_lr"):  # fmt: skip
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "warmup_momentum", "ema_decay"):
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "a share from 0 to below 1")

@@ -116,7 +116,7 @@ class Trainer:
     def _train_epoch(self) -> bool:
         """Whether the epoch is complete; a signal ends it after a step."""
         progress, learner, total = self.progress, self.learner, len(self.loader)
-        learner.start_epoch()
+        learner.start_epoch(progress.epoch)
         batches = self._timed(self.loader.epoch(progress.epoch, start=progress.index))
         title = f"epoch {progress.epoch}/{self.settings.epochs - 1}"
         for batch in console.progress(batches, title, total, done=progress.index, note=self._speed):
