@@ -1,4 +1,4 @@
-"""Every family learns four drawn images by heart, and a nano model 28 photographs: the whole path from files to AP.
+"""Every family learns four drawn images by heart: the whole path from files to AP.
 
 A new family is tested here without a word being added.
 """
@@ -23,10 +23,10 @@ from utils.training.log import read_results
 
 SIDE = 128
 BY_HEART = {
-    "optimizer": "AdamW", "lr0": 0.004, "lrf": 0.01, "momentum": 0.9, "weight_decay": 0.0, "timing": "step",
+    "optimizer": "AdamW", "lr0": 0.004, "lrf": 0.06, "momentum": 0.9, "weight_decay": 0.0, "timing": "step",
     "warmup_epochs": 1.0, "warmup_least": 10, "warmup_bias_lr": 0.004, "warmup_momentum": 0.9, "nominal_batch": 4,
     "ema_decay": 0.9, "ema_ramp": 20.0, "evaluate_every": 0, "checkpoints": "end",
-    "rest_epochs": 150,  # in maps of 2 x 2 pixels the statistics of a batch are too unlike those that evaluation uses
+    "flat_epochs": 120, "rest_epochs": 120,  # in maps of 2 x 2 pixels a batch's statistics differ from evaluation's
 }  # fmt: skip
 # For families that have them: nearly what hyp.people.yaml has.
 HELPS = {"kpt_sharpness": 1.0, "kpt_tail": 0.5, "kpt": 0.5, "obj": 4.0, "obj_kpt": 0.5, "heat": 10.0}
@@ -74,19 +74,7 @@ def test_four_drawn_images_are_learned_by_heart(family: str, four: Path, learn: 
     recipe = BY_HEART | {key: value for key, value in HELPS.items() if key in known}
     size = (SIDE,) if read_model_yaml(yaml).view == "image" else ()
     rows = learn(
-        recipe, "--cfg", yaml, "--data", four, *(("--img", *size) if size else ()), "--epochs", 350, "--batch-size", 4
+        recipe, "--cfg", yaml, "--data", four, *(("--img", *size) if size else ()), "--epochs", 270, "--batch-size", 4
     )
     assert rows[-1]["metrics/AP"] >= 0.95
     assert rows[-1]["train/total"] < 0.5 * rows[0]["train/total"]
-
-
-@pytest.mark.slow
-def test_a_nano_model_learns_28_photographs_by_heart(shared: Path, tmp_path: Path, learn: Any) -> None:
-    split = {"images": "train", "annotations": "annotations/train.json"}
-    coco = {key: read_yaml(find("coco_kpts.yaml"))[key] for key in ("classes", "keypoints", "skeleton")}
-    where = {"path": str(shared / "data" / "coco_people"), "train": split, "val": split}
-    (tmp_path / "coco.yaml").write_text(to_yaml(where | coco))
-    recipe = BY_HEART | HELPS | {"ema_decay": 0.98, "lrf": 0.005, "flat_epochs": 15}
-    words = ("--cfg", "yolov5n6_kpts.yaml", "--data", tmp_path / "coco.yaml", "--cache", "ram", "--precision", "bf16")
-    rows = learn(recipe, *words, "--img", 512, "--epochs", 150, "--batch-size", 4)
-    assert max(row.get("metrics/AP", 0.0) for row in rows) >= 0.95
