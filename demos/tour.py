@@ -16,9 +16,7 @@ WEIGHTS = "weights/yolov5n6_kpts_people.safetensors"
 TUNED = f"{FOLDER}/tuned/weights/best.safetensors"
 PEOPLE, NEAR = f"{FOLDER}/data/people", f"{FOLDER}/data/near"
 VIEWS = "--scales 1 1 --flips -1 3"
-VALIDATE = (
-    "val.py --data {data} --weights {weights} --img {img} --workers 2 --device cpu --project {folder} --name {name}"
-)
+VALIDATE = "val.py --data {data} --weights {weights} --workers 2 --device cpu --project {folder} --name {name}"
 
 
 @dataclass(frozen=True)
