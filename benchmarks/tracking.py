@@ -3,9 +3,9 @@
 Films of drawn people whose identities are known: they enter and leave, run and walk past each other, turn back, and
 disappear behind a pillar for ten frames and more. A tracker is given what a detector would find: everybody who shows
 enough, with a score that falls as less is to be seen. Then 20% of the finds are left out by chance, then what is left
-trembles and somebody is seen who is not there. The same finds go to the tracker as it is, to one that bridges two frames
-in which somebody was missed, and to those that compare only poses or only boxes. IDF1 and switches of ids are counted by
-utils/evaluation/identities.py.
+trembles and somebody is seen who is not there. The same finds go to the tracker as it is, to one that bridges two
+frames in which somebody was missed, and to those that compare only poses or only boxes. IDF1 and switches of ids are
+counted by utils/evaluation/identities.py.
 """
 
 import argparse
