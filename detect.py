@@ -87,9 +87,11 @@ def changes_of(args: argparse.Namespace, spec: "ModelSpec") -> "list[Alter]":
     """What happens to people between the model and the drawing."""
     from utils.inference.following import Following
     from utils.inference.run import only_classes
+    from utils.inference.track import TrackSettings
 
     changes: list[Alter] = [only_classes(args.classes, spec.classes)] if args.classes else []
-    return [*changes, Following(spec.schema, smooth=bool(args.smooth))] if args.track or args.smooth else changes
+    follow = Following(spec.schema, TrackSettings(bridge=args.bridge), smooth=bool(args.smooth))
+    return [*changes, follow] if args.track or args.smooth else changes
 
 
 def main() -> int:
@@ -97,7 +99,7 @@ def main() -> int:
     if args.source == EXAMPLE:
         args.source = str(ROOT / EXAMPLE)
         log.info("%s: a drawn picture, to try things out; your own with --source", EXAMPLE)
-    from utils.core.runs import new_run
+    from utils.core.runs import run_folder
     from utils.inference.draw import Style, draw_poses
     from utils.inference.media.files import quiet_decoders
     from utils.inference.media.sources import Source
@@ -112,15 +114,14 @@ def main() -> int:
         labels=not args.hide_labels, scores=not args.hide_conf, classes=spec.classes,
         keypoint_threshold=args.kpt_thres, line_width=args.line_thickness,
     )  # fmt: skip
-    folder = new_run(args.project, args.name, exist_ok=args.exist_ok)
-    needs_drawing = window is not None or not args.nosave
-    draw = (lambda image, poses: draw_poses(image, poses, spec.schema, style)) if needs_drawing else None
-    delivery = Delivery(outputs_of(args, folder, spec), draw)
-    tally = process(source, predict, delivery, batch_size=args.batch_size, alter=changes_of(args, spec), window=window)
+    draw = (lambda image, poses: draw_poses(image, poses, spec.schema, style)) if window or not args.nosave else None
+    with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
+        delivery, alter = Delivery(outputs_of(args, folder, spec), draw), changes_of(args, spec)
+        tally = process(source, predict, delivery, batch_size=args.batch_size, alter=alter, window=window)
     print(tally.line)
     if str(source.faults):
         print(f"skipped: {source.faults}")
-    if delivery.outputs:
+    if delivery.outputs and tally.frames:
         print(f"results in {folder}")
     return 0 if tally.frames else 1
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def parse() -> argparse.Namespace:
-    from demos.shared import add_model_flags
+    from demos.shared import add_model_flags, add_point_flags
     from utils.core import flags
     from utils.core.command import Parser
 
@@ -17,14 +17,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--face", action="store_true", help="faces")
     parser.add_argument("--kp-obj", action="store_true", help="only keypoints that were found as objects")
     parser.add_argument("--color-pose", type=int, nargs=3, metavar=("B", "G", "R"), help="default: by side")
-    parser.add_argument("--line-thick", type=int, metavar="PX", help="default: by size")
+    parser.add_argument("--color-kp", type=int, nargs=3, metavar=("B", "G", "R"), help="default: as limbs")
+    add_point_flags(parser)
     add_model_flags(parser, conf=0.7)
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse()
-    from demos.shared import SURE, bgr, model_of, refuse_objects
+    from demos.shared import SURE, bgr, model_of, radius_of, refuse_objects
     from utils.core import flags, images
     from utils.core.config import ROOT
     from utils.inference.look import Look, check_face, show, show_keypoint_objects
@@ -40,6 +41,7 @@ def main() -> int:
     look = Look(
         boxes=args.bbox, limbs=args.pose, face=args.face, dots=args.pose and not args.no_kp_dets,
         fused_only=args.kp_obj, colour=bgr(args.color_pose) if args.color_pose else None,
+        point_colour=bgr(args.color_kp) if args.color_kp else None, radius=radius_of(args),
         line_width=args.line_thick, threshold=0.0 if fuses else SURE,
     )  # fmt: skip
     drawn = show(image, poses, schema, look)

@@ -1,9 +1,9 @@
 """What image.py, video.py and squash.py have in common: flags, the model, and where a video comes from."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from utils.core import flags
 from utils.core.config import ROOT
@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # imported where they are used: --help answers at once
     from utils.inference.predictor import OneStage
     from utils.inference.run import Draw
 
-FUSION = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol")  # families with keypoint objects
 SURE = 0.3  # keypoint score from which something is drawn, where there are no keypoint objects
 
 
@@ -26,14 +25,19 @@ def add_model_flags(parser: argparse.ArgumentParser, *, conf: float) -> None:
     flags.add_image_flags(parser, batch=1)
     flags.add_select_flags(parser)
     parser.set_defaults(usual={"conf": conf, "iou": 0.45, "conf_thres_kp": conf, "iou_thres_kp": 0.45})
-    group = parser.add_argument_group("keypoint objects, in families that have them")
-    group.add_argument("--no-kp-dets", action="store_true", help="people as they are, without keypoint objects")
-    group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
-    group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of objects that overlap more, keep the best")
-    group.add_argument("--conf-thres-kp-person", type=float, metavar="P", help="people with this score are fused")
-    group.add_argument("--overwrite-tol", type=float, metavar="PX", help="how far a fused keypoint may be away")
     parser.add_argument("--data", metavar="YAML", help="keypoints of the model, where its file does not know them")
     flags.add_view_flags(parser)
+
+
+def add_point_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kp-size", type=int, metavar="PX", help="radius of keypoints; default: by size")
+    parser.add_argument("--kp-thick", type=int, default=2, metavar="PX", help="of the line round that radius")
+    parser.add_argument("--line-thick", type=int, metavar="PX", help="of limbs; default: by size")
+
+
+def radius_of(args: argparse.Namespace) -> float | None:
+    """A circle that the published demos draw with a thick line is a disc of this radius here."""
+    return args.kp_size + args.kp_thick / 2 if args.kp_size is not None else None
 
 
 def model_of(args: argparse.Namespace) -> "OneStage":
@@ -51,10 +55,10 @@ def model_of(args: argparse.Namespace) -> "OneStage":
         if not Path(weights).exists():
             raise ValueError(f"{flags.EXAMPLE_WEIGHTS}: not in this copy of the repository; name a model: --weights")
         log.info("%s: a small network that has only ever seen drawn people", flags.EXAMPLE_WEIGHTS)
-    typed = {name: getattr(args, name) for name in FUSION if getattr(args, name) is not None}
+    select = flags.selection(args)
+    left_out = {"no_kp_dets": True} if select.pop("no_kp_dets", False) else {}  # other families have none anyway
     schema = KeypointSchema.read(args.data) if args.data else None
-    usual: Mapping[str, Any] = args.usual | {"no_kp_dets": args.no_kp_dets}
-    model = load(weights, args.cfg, schema, select=flags.selection(args) | typed, usual=usual)
+    model = load(weights, args.cfg, schema, select=select, usual=args.usual | left_out)
     if args.no_kp_dets and not model.fuses:
         log.info("--no-kp-dets: family %s has no keypoint objects to leave out", model.spec.family)
     if model.spec.view == "person":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def parse() -> argparse.Namespace:
-    from demos.shared import add_model_flags, add_video_flags
+    from demos.shared import add_model_flags, add_point_flags, add_video_flags
     from utils.core.command import Parser
 
     parser = Parser("People on a video, written beside you as mp4 or GIF. Without -p: a film of drawn people.")
@@ -17,7 +17,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--csv", action="store_true", help="a row of x, y, score for every frame")
     parser.add_argument("--fps-size", "--fps", type=float, nargs="?", const=1.0, default=1.0, metavar="S",
                         help="of the frames per second in the corner; 0: none")  # fmt: skip
-    parser.add_argument("--line-thick", type=int, metavar="PX", help="default: by size")
+    add_point_flags(parser)
     parser.add_argument("--alpha", type=float, default=0.4, help="how much of the video shows through")
     add_model_flags(parser, conf=0.5)
     return parser.parse_args()
@@ -27,7 +27,7 @@ def main() -> int:
     args = parse()
     import numpy as np
 
-    from demos.shared import SURE, bgr, model_of, refuse_objects, run_video, video_of
+    from demos.shared import SURE, bgr, model_of, radius_of, refuse_objects, run_video, video_of
     from utils.core.poses import Poses
     from utils.inference.demo_outputs import Coordinates, Film
     from utils.inference.look import FrameRate, Look, check_face, show
@@ -42,7 +42,8 @@ def main() -> int:
     source = video_of(args)
     look = Look(
         boxes=True, face=args.face, dots=args.kp_obj, fused_only=args.kp_obj, line_width=args.line_thick,
-        colour=bgr(args.color) if args.color else None, threshold=0.0 if fuses else SURE, opacity=1 - args.alpha,
+        radius=radius_of(args), colour=bgr(args.color) if args.color else None,
+        threshold=0.0 if fuses else SURE, opacity=1 - args.alpha,
     )  # fmt: skip
     rate = FrameRate(args.fps_size)
 

@@ -100,7 +100,8 @@ def test_the_four_pictures_of_the_readme_differ_and_carry_their_published_names(
     }
     drawn = []
     for name, step in steps.items():
-        status, out, err = demo("image", "-p", picture, *step.split(), *kapao, "--conf-thres-kp", 0.05)
+        flags = (*step.split(), "--color-kp", 0, 255, 255, "--kp-size", 1, "--kp-thick", 2, "--line-thick", 2)
+        status, out, err = demo("image", "-p", picture, *flags, *kapao, "--conf-thres-kp", 0.05)
         assert status == 0, err
         target = picture.parent / f"street_ckpt_tiny_stripped{name}.png"
         assert target.name in out
@@ -206,7 +207,9 @@ def test_without_a_video_the_demos_draw_one(yolo_pose: tuple[object, ...], tmp_p
     assert (tmp_path / "drawn_people_tiny_s6_last_cpu.mp4").exists()
 
 
-@pytest.mark.parametrize("name", ["image", "video", "squash"])
+@pytest.mark.parametrize(
+    "name", ["image", pytest.param("video", marks=pytest.mark.slow), pytest.param("squash", marks=pytest.mark.slow)]
+)
 def test_each_demo_works_as_typed_in_any_folder(
     name: str, yolo_pose: tuple[object, ...], clip: Path, picture: Path, tmp_path: Path
 ) -> None:

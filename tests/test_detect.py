@@ -141,16 +141,20 @@ def test_a_stream_is_looked_at_until_it_ends(
         (("--savetxt",), "did you mean '--save-txt'?"),
     ],
 )
-def test_what_a_user_got_wrong_is_one_sentence(run: Run, words: tuple[str, ...], told: str) -> None:
+def test_what_a_user_got_wrong_is_one_sentence_and_leaves_no_folder(
+    run: Run, words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
     status, _, err = run(*words)
     assert status == 2 and told in err and "Traceback" not in err
+    assert not (tmp_path / "runs" / "exp").exists()
     if "--device" in words:
         assert "try --device cpu" in err
 
 
-def test_where_nothing_could_be_read_the_status_says_so(run: Run, folder: Path) -> None:
+def test_where_nothing_could_be_read_the_status_says_so(run: Run, folder: Path, tmp_path: Path) -> None:
     status, out, err = run("--source", folder / "broken.jpg")
     assert status == 1 and "no frame was looked at" in out and "broken.jpg" in err
+    assert not (tmp_path / "runs" / "exp").exists()
 
 
 @pytest.mark.skipif("DISPLAY" in os.environ or sys.platform != "linux", reason="there may be a display here")

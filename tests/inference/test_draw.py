@@ -135,3 +135,17 @@ def test_no_number_of_keypoints_is_written_into_the_drawing() -> None:
     boxes = Poses(np.array([[2.0, 2, 50, 50]]), np.ones(1), np.zeros(1, int), np.zeros((1, 0, 2)), np.zeros((1, 0)))
     assert draw_poses(np.zeros((60, 60, 3), np.uint8), boxes, plain).any()
     assert (ROOT / "utils/inference/draw.py").read_text().count("nose") == 0
+
+
+def test_keypoints_can_have_a_colour_and_a_size_of_their_own() -> None:
+    point = Poses(
+        boxes=np.array([[10.0, 10.0, 90.0, 90.0]]),
+        scores=np.ones(1),
+        classes=np.zeros(1, int),
+        keypoints=np.full((1, COCO.count, 2), 50.0),
+        keypoint_scores=np.ones((1, COCO.count)),
+    )
+    for radius in (1.5, 2.5):
+        style = Style(boxes=False, bones=False, point_colour=(255, 0, 255), radius=radius)
+        drawn = draw_poses(np.zeros((100, 100, 3), np.uint8), point, COCO, style)
+        assert (drawn == (255, 0, 255)).all(-1).sum() == pytest.approx(np.pi * radius**2, abs=6)

@@ -39,7 +39,15 @@ def pictures(count: int) -> list[np.ndarray]:
     return [pixels.resize(generator.integers(0, 255, (6, 6, 3), dtype=np.uint8), size) for size in sizes]
 
 
-@pytest.mark.parametrize("settings", [{}, {"batch": 2}, {"layout": "rows"}, {"dynamic_batch": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"layout": "rows"},
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ({"batch": 2}, {"dynamic_batch": True})),
+    ],
+    ids=str,
+)
 def test_a_file_finds_whom_its_model_finds(model: PoseModel, tmp_path: Path, settings: dict[str, object]) -> None:
     photos = pictures(5)
     expected = OneStage(model)(photos)

@@ -1,5 +1,7 @@
 """The folder that a run writes into: numbered, so that nothing is overwritten, and the same in all its processes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.core.distributed import gather, rank
@@ -21,3 +23,14 @@ def new_run(project: str | Path, name: str, *, exist_ok: bool = False) -> Path:
     if problem:
         raise ValueError(problem)
     return Path(folder_name)
+
+
+@contextmanager
+def run_folder(project: str | Path, name: str, *, exist_ok: bool = False) -> Iterator[Path]:
+    """A new run's folder, which is taken away again where nothing was written into it."""
+    folder = new_run(project, name, exist_ok=exist_ok)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()

@@ -43,6 +43,8 @@ class Style:
     keypoint_threshold: float = 0.3
     line_width: int | None = None
     colour: Colour | None = None  # one for all bones and keypoints, instead of one for each side
+    point_colour: Colour | None = None  # another one for keypoints
+    radius: float | None = None  # of keypoints, pixels; None follows the line width
 
     def width(self, size: tuple[int, int]) -> int:
         """Line width for a picture of (height, width)."""
@@ -105,16 +107,19 @@ def _person(
     bones = [(a, b) for a, b in schema.skeleton if style.bones and shown[a] and shown[b]]
     dots = np.flatnonzero(shown) if style.keypoints else ()
     colours = point_colours(schema) if style.colour is None else (style.colour,) * schema.count
+    dot_colours = colours if style.point_colour is None else (style.point_colour,) * schema.count
+    # Larger where there are too few keypoints to make a figure.
+    radius = style.radius or width * (1.0 if schema.count > 4 else 1.8) + 0.5
     for level in LEVELS:
         lines = [(a, b) for a, b in bones if min(opacities[a], opacities[b]) == level]
         circles = [k for k in dots if opacities[k] == level]
         touched = sorted({*circles, *(end for bone in lines for end in bone)})
-        room = _room(points[touched], width, canvas.shape) if touched else None
+        room = _room(points[touched], 1.5 * max(width, radius), canvas.shape) if touched else None
         if room is not None:
             region, shifted = canvas[room], points - (room[1].start, room[0].start)
             layer = region if level == 1 else region.copy()
             _lines(layer, shifted, lines, colours, width)
-            _circles(layer, shifted, circles, colours, width, schema.count)
+            _circles(layer, shifted, circles, dot_colours, radius, _rim(width))
             if level < 1:
                 cv2.addWeighted(layer, level, region, 1 - level, 0, dst=region)
     if style.names:
@@ -134,13 +139,12 @@ def _lines(
 
 
 def _circles(
-    layer: np.ndarray, points: np.ndarray, chosen: Sequence[int], colours: Sequence[Colour], width: int, count: int
+    layer: np.ndarray, points: np.ndarray, chosen: Sequence[int], colours: Sequence[Colour], radius: float, rim: int
 ) -> None:
-    """A filled circle with a rim; larger where there are too few keypoints to make a figure."""
-    radius = width * (1.0 if count > 4 else 1.8) + 0.5
+    """A filled circle with a rim; a large one has a light middle."""
     for k in chosen:
         centre = _fixed(points[k])
-        cv2.circle(layer, centre, _sixteenths(radius + _rim(width)), INK, -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(layer, centre, _sixteenths(radius + rim), INK, -1, cv2.LINE_AA, SHIFT)
         cv2.circle(layer, centre, _sixteenths(radius), colours[k], -1, cv2.LINE_AA, SHIFT)
         if radius >= 3:
             cv2.circle(layer, centre, _sixteenths(radius * 0.45), PAPER, -1, cv2.LINE_AA, SHIFT)
@@ -151,9 +155,9 @@ def _opacities(scores: np.ndarray, threshold: float) -> np.ndarray:
     return np.take(LEVELS, np.round(np.nan_to_num(share) * (len(LEVELS) - 1)).astype(int))
 
 
-def _room(points: np.ndarray, width: int, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
+def _room(points: np.ndarray, reach: float, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
     """The part of the picture that a person's lines can touch, or None when all are outside."""
-    margin = 3 * width + 4
+    margin = 2 * reach + 4
     left, top = np.floor(points.min(0) - margin).astype(int).clip(0)
     right, bottom = np.minimum(np.ceil(points.max(0) + margin).astype(int), (shape[1], shape[0]))
     return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None

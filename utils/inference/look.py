@@ -22,6 +22,8 @@ class Look:
     dots: bool = False  # keypoints beside the face too
     fused_only: bool = False  # only keypoints that were found as objects
     colour: Colour | None = None
+    point_colour: Colour | None = None  # of keypoints, where it is not the same
+    radius: float | None = None  # of keypoints, pixels
     line_width: int | None = None
     threshold: float = 0.0  # of keypoint scores
     opacity: float = 1.0  # of all that is drawn
@@ -31,7 +33,7 @@ def show(image: np.ndarray, poses: Poses, schema: KeypointSchema, look: Look) ->
     """A copy of an RGB image with its people as they are wanted."""
     style = Style(
         boxes=False, labels=False, scores=False, keypoint_threshold=look.threshold, line_width=look.line_width,
-        colour=look.colour,
+        colour=look.colour, point_colour=look.point_colour, radius=look.radius,
     )  # fmt: skip
     on_face = np.zeros(schema.count, bool)
     on_face[list(schema.groups.get("face", ()))] = True

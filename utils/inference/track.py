@@ -5,7 +5,7 @@ what is known. Whoever is hidden is expected where their movement leads, ever le
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -33,12 +33,13 @@ class TrackSettings:
     keypoint_share: float = 0.8  # of the similarity; the rest is the overlap of boxes, which is all there is at 0
     confirm: int = 2  # frames in a row until somebody new gets an id; in the first frame everybody does
     patience: int = 30  # frames that somebody may be hidden; who comes back later gets a new id
+    bridge: int = 0  # frames for which somebody who was surely seen until now is reported where they should be
 
     def __post_init__(self) -> None:
         for name in ("sure", "weak", "similarity", "similarity_weak", "keypoint_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}; expected a number between 0 and 1")
-        for name, least in (("confirm", 1), ("patience", 0)):
+        for name, least in (("confirm", 1), ("patience", 0), ("bridge", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: found {getattr(self, name)}; expected at least {least} frames")
 
@@ -50,22 +51,27 @@ class _Tracks:
     motion: Motion
     ids: np.ndarray  # (T)
     classes: np.ndarray  # (T)
+    scores: np.ndarray  # (T) when last seen
+    keypoint_scores: np.ndarray  # (T, K) when last seen
     sights: np.ndarray  # (T) in how many frames they were seen
     hidden: np.ndarray  # (T) frames since then
 
     @classmethod
     def starting(cls, found: Poses) -> "_Tracks":
         once = np.ones(len(found), np.int64)
-        return cls(Motion.starting(*_measured(found)), NO_ID * once, found.classes, once, 0 * once)
+        last = (found.classes, found.scores, found.keypoint_scores)
+        return cls(Motion.starting(*_measured(found)), NO_ID * once, *last, once, 0 * once)
 
     @classmethod
     def joined(cls, parts: Sequence["_Tracks"]) -> "_Tracks":
-        rest = ([getattr(part, name) for part in parts] for name in ("ids", "classes", "sights", "hidden"))
+        rest = ([getattr(part, field.name) for part in parts] for field in fields(cls)[1:])
         return cls(Motion.joined([part.motion for part in parts]), *map(np.concatenate, rest))
 
     def __getitem__(self, chosen: np.ndarray) -> "_Tracks":
-        rest = (self.ids, self.classes, self.sights, self.hidden)
-        return _Tracks(self.motion[chosen], *(values[chosen] for values in rest))
+        return _Tracks(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     def predicted(self) -> "_Tracks":
         return replace(self, motion=self.motion.predicted(), hidden=self.hidden + 1)
@@ -73,7 +79,21 @@ class _Tracks:
     def seen(self, found: Poses) -> "_Tracks":
         """After each of them was found."""
         motion = self.motion.corrected(*_measured(found))
-        return replace(self, motion=motion, sights=self.sights + 1, hidden=0 * self.hidden)
+        last = {"scores": found.scores, "keypoint_scores": found.keypoint_scores}
+        return replace(self, motion=motion, sights=self.sights + 1, hidden=0 * self.hidden, **last)
+
+    def expected(self) -> Poses:
+        """Everybody where they should be, half as sure with every frame that they are not seen."""
+        boxes, keypoints = self.motion.places[:, -CORNERS:], self.motion.places[:, :-CORNERS]
+        faded = 0.5**self.hidden
+        return Poses(
+            boxes=boxes.reshape(-1, 4),
+            scores=self.scores * faded,
+            classes=self.classes,
+            keypoints=keypoints,
+            keypoint_scores=self.keypoint_scores * faded[:, None],
+            ids=self.ids,
+        )
 
 
 class Tracker:
@@ -87,7 +107,7 @@ class Tracker:
         self.tracks: _Tracks | None = None  # until the first frame
 
     def update(self, poses: Poses) -> Poses:
-        """Those people of the next frame who have an id, with it, best first."""
+        """Those people of the next frame who have an id, with it, best first; then who is only expected."""
         found = poses.numpy()
         self.frames += 1
         tracks = _Tracks.starting(found[:0]) if self.tracks is None else self.tracks.predicted()
@@ -96,10 +116,14 @@ class Tracker:
         seen = self._confirmed(_Tracks.joined((tracks[rows].seen(found[people]), _Tracks.starting(found[fresh]))))
         waited_for = (tracks.ids != NO_ID) & (tracks.hidden <= self.settings.patience)
         waited_for[rows] = False
-        self.tracks = _Tracks.joined((seen, tracks[waited_for]))
+        hidden = tracks[waited_for]
+        self.tracks = _Tracks.joined((seen, hidden))
         everybody, known = np.concatenate((people, fresh)), seen.ids != NO_ID
         order = np.argsort(everybody[known])
-        return replace(found[everybody[known][order]], ids=seen.ids[known][order])
+        reported = replace(found[everybody[known][order]], ids=seen.ids[known][order])
+        # Who walks behind something is seen ever less before; who was surely seen a moment ago was missed.
+        missed = (hidden.hidden <= self.settings.bridge) & (hidden.scores >= self.settings.sure)
+        return _together(reported, hidden[missed].expected()) if missed.any() else reported
 
     def _paired(self, tracks: _Tracks, found: Poses) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the tracks and indices of the people who go together."""
@@ -155,6 +179,13 @@ class Tracker:
         ids[new] = self.next_id + np.arange(len(new))
         self.next_id += len(new)
         return replace(tracks, ids=ids)
+
+
+def _together(found: Poses, expected: Poses) -> Poses:
+    if found.fused is not None:  # nobody's keypoints were replaced where nobody was found
+        expected = replace(expected, fused=np.zeros(expected.keypoint_scores.shape, found.fused.dtype))
+    values = ((getattr(found, field.name), getattr(expected, field.name)) for field in fields(Poses))
+    return Poses(*(None if here is None else np.concatenate((here, there)) for here, there in values))
 
 
 def _measured(found: Poses) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
