@@ -10,7 +10,7 @@ from utils.core.contract import PoseModel
 from utils.core.images import to_unit
 from utils.core.poses import Candidates, Poses
 from utils.core.tta import View
-from utils.export.layout import leaves, maps, poses_of, refilled
+from utils.export.layout import CANDIDATES, leaves, maps, poses_of, refilled
 
 Run = Callable[[torch.Tensor], list[torch.Tensor]]  # images (B, 3, H, W) in 0..1 -> all outputs
 
@@ -84,7 +84,7 @@ class ProposedByFile(PoseModel):
 
     def forward(self, images: torch.Tensor) -> Candidates:
         each = [Candidates(*self.run(image[None].float())) for image in images]
-        fields = (torch.cat([getattr(one, name) for one in each]) for name in Candidates.__dataclass_fields__)
+        fields = (torch.cat([getattr(one, name) for one in each]) for name in CANDIDATES)
         return Candidates(*fields)
 
     def decode(self, raws: Sequence[Candidates], views: Sequence[View]) -> Candidates:
