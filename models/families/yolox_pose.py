@@ -136,7 +136,7 @@ class Model(PoseModel):
         )
 
     def ti_layer(self) -> DetectionLayer | None:
-        """TI's runtime decodes the doubled keypoints only. It wants the sigmoid of objectness and classes."""
+        """TI's runtime decodes the doubled keypoints only; like `decode` it takes objectness and classes for logits."""
         if self.settings.keypoints != "doubled":
             return None
         return DetectionLayer("yolo_x", self.body.strides, (), len(self.spec.classes), self.spec.schema.count)

@@ -16,6 +16,7 @@ from utils.core.schema import KeypointSchema
 from utils.export.graphs import every_node, operators
 from utils.export.layout import Export
 from utils.export.onnx import to_onnx
+from utils.export.session import FromFile, onnx_session
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,25 @@ def test_raw_maps_are_those_of_the_network() -> None:
         expected = model(small.pictures(2))
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
+
+
+def test_the_map_that_helps_learning_is_in_no_file() -> None:
+    """The raw output has it, one map more than there are levels; a file has the maps of the detection head alone."""
+    torch.manual_seed(0)
+    taught = fused(load("yolov5n6_kpts.yaml", recipe={"heat": 2.0}, select={"conf": 0.0, "max_poses": 5}))
+    export = Export((64, 64))
+    inputs = small.pictures(1)[..., :64, :64].contiguous()
+    with torch.no_grad():
+        expected = taught(inputs)
+    raw = small.file_of(taught, replace(export, layout="raw"))
+    found = small.run(raw, inputs)
+    assert len(found) == len(taught.ti_layer().strides) == len(expected) - 1
+    for ours, theirs in zip(found, expected, strict=False):
+        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
+    from_file = FromFile(onnx_session(raw), taught, layout="raw", batch=1)
+    assert [len(people) for people in from_file((inputs * 255).to(torch.uint8))] == [5]
+    whole = small.file_of(taught, export)
+    assert [b"heat" in file for file in (raw, whole)] == [False, False]
 
 
 def test_half_precision_gives_half_the_file_and_nearly_the_same_people() -> None:

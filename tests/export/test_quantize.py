@@ -8,6 +8,7 @@ from tests.export import small
 from tests.export.test_parity import as_uint8
 from utils.export import files, quantize
 from utils.export.onnx import to_onnx
+from utils.export.session import ProposedByFile, onnx_session
 from utils.export.trunk import parts
 
 
@@ -36,12 +37,25 @@ def test_all_convolutions_are_narrow_but_the_stem_and_the_heads(exported) -> Non
     assert {value.name for value in narrow.graph.output} == {value.name for value in exported.graph.graph.output}
 
 
-def test_a_collapse_is_refused_and_the_cost_names_all_three(tmp_path) -> None:
+def test_a_collapse_is_refused_and_the_cost_names_all_three(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores are made up, so nothing has to be quantised for them."""
+    for name in ("with_wide_heads", "everywhere"):
+        monkeypatch.setattr(quantize, name, lambda exported, pictures: exported.graph)
     job = files.Job(small.model(4), small.EXPORT, tmp_path / "m", {}, [])
     scores = iter((0.55, 0.08, 0.05))
     with pytest.raises(ValueError, match=r"AP 0.5500 in fp32, 0.0800 in int8 .*\(-0.4700\).* 0.0500"):
         files.export_int8(job, [as_uint8(small.pictures(2))], small.model(4), lambda twin: next(scores))
     assert not list(tmp_path.iterdir())
+
+
+def test_candidates_of_a_file_are_selected_as_those_of_the_model(exported) -> None:
+    """What AP is counted on."""
+    model, inputs = small.model(4), small.pictures(2)
+    twin = ProposedByFile(onnx_session(quantize.candidates_of(exported.graph)), model)
+    found = small.found(twin, inputs)
+    for ours, expected in zip(found, small.found(model, inputs), strict=True):
+        assert len(ours) == len(expected) > 0
+        torch.testing.assert_close(ours.keypoints, expected.keypoints, atol=0.05, rtol=0)
 
 
 def test_calibration_needs_single_images(tmp_path) -> None:

@@ -50,16 +50,28 @@ def test_every_name_in_the_prototxt_is_a_tensor_of_the_graph_with_its_anchors(fi
     assert "in_width: 192\n  in_height: 128" in files.prototxt and "keep_top_k: 25" in files.prototxt
 
 
-def test_the_prototxt_passes_the_checker_against_its_graph(files: TiFiles, shared: Path, tmp_path: Path) -> None:
+def checked(files: TiFiles, model: PoseModel, shared: Path, tmp_path: Path) -> dict:
+    """What the checker says of a prototxt beside its graph."""
     if importlib.util.find_spec("grpc_tools") is None:
         pytest.skip("no grpcio-tools: pip install grpcio-tools to hold the prototxt to TI's schema")
-    model = lite()
     (tmp_path / "m.onnx").write_bytes(finished(files.exported, model, Export((128, 192), layout="rows"), {}))
     (tmp_path / "m.prototxt").write_text(files.prototxt)
     checker = [sys.executable, str(shared / "fixtures/tidl/check_prototxt.py"), "--pose", "--json"]
     done = subprocess.run([*checker, "--onnx", "m.onnx", "m.prototxt"], cwd=tmp_path, capture_output=True, text=True)
     [found] = json.loads(done.stdout)
-    assert found["errors"] == [] and found["accepts"] == ["yolox"] and done.returncode == 0
+    assert done.returncode == 0, found["errors"]
+    return found
+
+
+def test_the_prototxt_passes_the_checker_against_its_graph(files: TiFiles, shared: Path, tmp_path: Path) -> None:
+    found = checked(files, lite(), shared, tmp_path)
+    assert found["errors"] == [] and found["accepts"] == ["yolox"]
+
+
+def test_the_map_that_helps_learning_is_no_level_of_the_prototxt() -> None:
+    taught = load("yolov5n6_kpts_ti_lite.yaml", recipe={"heat": 2.0})
+    found = to_ti(fused(taught), EXPORT, prototxt_name="m_ti.prototxt")
+    assert found.prototxt.count("yolo_param") == len(found.raw.graph.output) == len(taught.ti_layer().strides) == 4
 
 
 def test_the_graph_keeps_within_what_the_importer_reads(files: TiFiles) -> None:

@@ -56,6 +56,14 @@ def cut(model: "onnx.ModelProto", outputs: Sequence[str]) -> "onnx.ModelProto":
     return whole
 
 
+def between(model: "onnx.ModelProto", inputs: Sequence[str], outputs: Sequence[str]) -> "onnx.ModelProto":
+    """The part of a graph that makes these outputs of these tensors."""
+    import onnx
+
+    known = onnx.shape_inference.infer_shapes(model)
+    return onnx.utils.Extractor(known).extract_model(list(inputs), list(outputs))
+
+
 def _inner(node: "onnx.NodeProto") -> list["onnx.NodeProto"]:
     return [inner for attribute in node.attribute if attribute.HasField("g") for inner in every_node(attribute.g)]
 

@@ -10,7 +10,7 @@ from utils.core.contract import PoseModel
 from utils.core.images import to_unit
 from utils.core.poses import Candidates, Poses
 from utils.core.tta import View
-from utils.export.layout import leaves, poses_of, refilled
+from utils.export.layout import CANDIDATES, leaves, maps, poses_of, refilled
 
 Run = Callable[[torch.Tensor], list[torch.Tensor]]  # images (B, 3, H, W) in 0..1 -> all outputs
 
@@ -64,7 +64,8 @@ class FromFile:
             return [poses_of(rows) for rows in found[0]]
         with torch.no_grad():
             if self.template is None:
-                self.template = self.model(images.to(next(self.model.parameters()).device))
+                raw = self.model(images.to(next(self.model.parameters()).device))
+                self.template = maps(self.model, raw)
             assert len(found) == len(leaves(self.template)), "the file has other raw maps than the model"
             return self.model.select(self.model.decode([refilled(self.template, iter(found))], [View()]))
 
@@ -83,7 +84,7 @@ class ProposedByFile(PoseModel):
 
     def forward(self, images: torch.Tensor) -> Candidates:
         each = [Candidates(*self.run(image[None].float())) for image in images]
-        fields = (torch.cat([getattr(one, name) for one in each]) for name in Candidates.__dataclass_fields__)
+        fields = (torch.cat([getattr(one, name) for one in each]) for name in CANDIDATES)
         return Candidates(*fields)
 
     def decode(self, raws: Sequence[Candidates], views: Sequence[View]) -> Candidates:

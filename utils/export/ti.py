@@ -8,6 +8,7 @@ from utils.core.contract import DetectionLayer, PoseModel
 from utils.export import graphs
 from utils.export.layout import DETECTIONS, Export, thresholds
 from utils.export.onnx import Exported, to_onnx
+from utils.export.ti_input import with_plain_input
 from utils.export.ti_operators import faults, remarks
 from utils.export.trunk import Parts, parts
 
@@ -49,6 +50,7 @@ def to_ti(model: PoseModel, export: Export, *, prototxt_name: str, limits: Limit
     still = {"batch": 1, "dynamic_batch": False, "dynamic_size": False, "half": False}
     exported = to_onnx(model, replace(export, layout="rows", simplify=True, **still))
     assert exported.graph.ir_version <= NEWEST_IR
+    exported = replace(exported, graph=with_plain_input(exported.graph, exported.raw))
     found = parts(exported.graph.graph, exported.raw)
     if wrong := faults(found):
         raise ValueError(f"--include ti: {wrong[0]}; models named ti_lite are built without it")
@@ -58,7 +60,7 @@ def to_ti(model: PoseModel, export: Export, *, prototxt_name: str, limits: Limit
         exported,
         graphs.cut(exported.graph, exported.raw),
         prototxt(exported, layer, export, conf_iou(model), limits),
-        json.dumps(compile_config(model, found, export, prototxt_name), indent=1) + "\n",
+        json.dumps(compile_config(model, layer, found, export, prototxt_name), indent=1) + "\n",
         remarks(found),
     )
 
@@ -139,18 +141,17 @@ def as_text(values: dict[str, Any], indent: str = "") -> list[str]:
     return lines
 
 
-def compile_config(model: PoseModel, found: Parts, export: Export, prototxt_name: str) -> dict[str, Any]:
-    """Options of TI's runtime for 8 bits, with the layers that lose too much in 8 bits kept in 16.
-
-    Those are, as in TI's own lists for its pose models, the stem, what enters the heads, and the heads themselves.
-    """
+def compile_config(
+    model: PoseModel, layer: DetectionLayer, found: Parts, export: Export, prototxt_name: str
+) -> dict[str, Any]:
+    """Options of TI's runtime for 8 bits, with the layers that lose too much in 8 bits kept in 16."""
     return {
         "runtime_options": {
             "tensor_bits": 8,
             "accuracy_level": 1,
             "object_detection:meta_arch_type": META_ARCHITECTURE,
             "object_detection:meta_layers_names_list": prototxt_name,
-            "advanced_options:output_feature_16bit_names_list": ", ".join(sixteen_bit(found)),
+            "advanced_options:output_feature_16bit_names_list": ", ".join(sixteen_bit(found, layer)),
             "advanced_options:quantization_scale_type": 4,
             "advanced_options:add_data_convert_ops": 3,
         },
@@ -169,12 +170,16 @@ def compile_config(model: PoseModel, found: Parts, export: Export, prototxt_name
     }
 
 
-def sixteen_bit(found: Parts) -> list[str]:
-    """Tensors, named as in the graph: after the stem, before the heads, within and after the heads."""
+def sixteen_bit(found: Parts, layer: DetectionLayer) -> list[str]:
+    """Tensors, named as in the graph, as in TI's own lists for its pose models.
+
+    After the stem and at the raw maps; with anchors also before the heads, without them the towers stay in 8 bits.
+    """
     makers = {name for node in found.network for name in node.output}
     activated = [
         node.output[0] for node in found.network if found.stem.output[0] in node.input and node.op_type == "Relu"
     ]
-    own = [name for node in found.heads for name in node.output]
-    entering = [name for node in found.heads for name in node.input if name in makers and name not in own]
-    return list(dict.fromkeys([*(activated or found.stem.output), *entering, *own]))
+    ends = found.heads if layer.anchors else found.last
+    own = [name for node in ends for name in node.output]
+    entering = [name for node in ends for name in node.input if name in makers and name not in own]
+    return list(dict.fromkeys([*(activated or found.stem.output), *(entering if layer.anchors else []), *own]))

@@ -17,6 +17,7 @@ class Parts:
     network: tuple["onnx.NodeProto", ...]  # everything that the raw maps need
     stem: "onnx.NodeProto"  # the first convolution
     heads: tuple["onnx.NodeProto", ...]  # convolutions, and what joins their maps
+    last: tuple["onnx.NodeProto", ...]  # of these the convolutions right before the raw maps, and what joins them
     constants: Mapping[str, np.ndarray]
 
 
@@ -34,7 +35,7 @@ def parts(graph: "onnx.GraphProto", raw: Sequence[str]) -> Parts:
     last = [node for node in network if node.output[0] in at_end]
     modules = {_module(node) for node in last if node.op_type == "Conv"} - {_module(stem), ""}
     heads = tuple(node for node in network if _module(node) in modules or node in last)
-    return Parts(network, stem, heads, _constants(graph))
+    return Parts(network, stem, heads, tuple(last), _constants(graph))
 
 
 def _constants(graph: "onnx.GraphProto") -> dict[str, np.ndarray]:
@@ -67,8 +68,8 @@ def layer_of(node: "onnx.NodeProto") -> str:
     path = node.name.split("/")
     inside = [part for part in (path[path.index("model") + 1 : -1] if "model" in path else path[:-1]) if part]
     # A child of a list or a sequence carries its parent's name: body/layers.10/cv1/cv1.1.
-    following = [*inside[1:], ""]
-    return ".".join(part for part, after in zip(inside, following, strict=True) if not after.startswith(f"{part}."))
+    following = [*inside[1:], ""]  # of the model's own nodes there is nothing inside
+    return ".".join(part for part, after in zip(inside, following, strict=False) if not after.startswith(f"{part}."))
 
 
 def _module(node: "onnx.NodeProto") -> str:
