@@ -8,13 +8,13 @@ from utils.core import flags
 from utils.core.command import Parser, run
 from utils.core.config import ROOT, find
 from utils.core.console import log
+from utils.core.flags import EXAMPLE, EXAMPLE_WEIGHTS
 
 if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
     from utils.core.contract import ModelSpec
     from utils.inference.outputs import Output
     from utils.inference.run import Alter, Predict
 
-EXAMPLE, EXAMPLE_WEIGHTS = flags.EXAMPLE, flags.EXAMPLE_WEIGHTS
 WEAK = 0.1  # score of people whom a tracker still uses
 
 
@@ -102,11 +102,13 @@ def main() -> int:
     from utils.core.runs import run_folder
     from utils.inference.draw import Style, draw_poses
     from utils.inference.media.files import quiet_decoders
+    from utils.inference.media.memory import keep_freed_memory
     from utils.inference.media.sources import Source
     from utils.inference.media.window import Window
     from utils.inference.run import Delivery, process
 
     quiet_decoders()
+    keep_freed_memory()
     source = Source(args.source, stride=args.vid_stride)
     predict, spec = predictor_of(args)
     window = Window.open("detect") if args.view_img else None
@@ -118,9 +120,7 @@ def main() -> int:
     with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
         delivery, alter = Delivery(outputs_of(args, folder, spec), draw), changes_of(args, spec)
         tally = process(source, predict, delivery, batch_size=args.batch_size, alter=alter, window=window)
-    print(tally.line)
-    if str(source.faults):
-        print(f"skipped: {source.faults}")
+    print(tally.line, *([f"skipped: {source.faults}"] if str(source.faults) else []), sep="\n")
     if delivery.outputs and tally.frames:
         print(f"results in {folder}")
     return 0 if tally.frames else 1

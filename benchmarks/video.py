@@ -15,6 +15,7 @@ from utils.core import images
 from utils.core.config import ROOT
 from utils.core.poses import Poses
 from utils.inference.draw import draw_poses
+from utils.inference.media.memory import keep_freed_memory
 from utils.inference.media.sources import Source
 from utils.inference.media.writing import VideoFile
 from utils.inference.predictor import OneStage
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--weights", default="yolov5n6_kpts.yaml")
     parser.add_argument("--waiting", action="store_true", help="only the network that is waited for")
     args = parser.parse_args()
+    keep_freed_memory()  # as detect.py does
     print(machine(), time.strftime("%Y-%m-%d"))
     model = fused(load(args.weights, select={"conf": 0.5}))
     with tempfile.TemporaryDirectory() as folder:
