@@ -13,10 +13,10 @@ from models.graph import Graph
 from models.losses import OBJECTNESS_WEIGHTS, class_loss, complete_iou, cross_entropy, heat_loss, keypoint_loss
 from models.pickled import read_network
 from models.pose_head import BOX, HeadSettings, PoseHead, anchor_table, heat_branch
+from models.selection import select_by_box
 from utils.core.config import into
 from utils.core.contract import DetectionLayer, ModelSpec, PoseModel
 from utils.core.geometry import cxcywh_to_xyxy, xyxy_to_cxcywh
-from utils.core.nms import keep_by_box
 from utils.core.oks import oks
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
@@ -147,22 +147,7 @@ class Model(PoseModel):
         return Candidates(cxcywh_to_xyxy(boxes), scores[..., :1] * scores[..., 1:], keypoints, points[..., 2].sigmoid())
 
     def select(self, candidates: Candidates) -> list[Poses]:
-        return [self._select_image(candidates, image) for image in range(candidates.boxes.shape[0])]
-
-    def _select_image(self, candidates: Candidates, image: int) -> Poses:
-        scores, classes = candidates.scores[image].max(-1)  # (A)
-        likely = (scores > self.selection.conf).nonzero()[:, 0]
-        rivals = None if self.selection.agnostic or len(self.spec.classes) == 1 else classes[likely]
-        boxes, scores = candidates.boxes[image][likely], scores[likely]
-        kept = keep_by_box(boxes, scores, rivals, iou=self.selection.iou, limit=self.selection.max_poses)
-        chosen = likely[kept]
-        return Poses(
-            boxes=boxes[kept],
-            scores=scores[kept],
-            classes=classes[chosen],
-            keypoints=candidates.keypoints[image][chosen],
-            keypoint_scores=candidates.keypoint_scores[image][chosen],
-        )
+        return select_by_box(candidates, self.selection)
 
     def ti_layer(self) -> DetectionLayer:
         return DetectionLayer(

@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 from models.graph import Graph
 from models.losses import complete_iou
+from models.selection import select_by_box
 from models.simota import Costs, Pairs, People, Predicted, assign
 from models.yolox_head import (
     LETTERBOXES,
@@ -30,7 +31,6 @@ from utils.core.config import into
 from utils.core.contract import DetectionLayer, ModelSpec, PoseModel
 from utils.core.distributed import mean_over_ranks
 from utils.core.geometry import box_areas, xyxy_to_cxcywh
-from utils.core.nms import keep_by_box
 from utils.core.oks import oks_exponent
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
@@ -118,22 +118,7 @@ class Model(PoseModel):
         return slots_of(raw, grid, self.spec, self.settings), grid
 
     def select(self, candidates: Candidates) -> list[Poses]:
-        return [self._select_image(candidates, image) for image in range(candidates.boxes.shape[0])]
-
-    def _select_image(self, candidates: Candidates, image: int) -> Poses:
-        scores, classes = candidates.scores[image].max(-1)  # (A)
-        likely = (scores > self.selection.conf).nonzero()[:, 0]
-        rivals = None if self.selection.agnostic or len(self.spec.classes) == 1 else classes[likely]
-        boxes, scores = candidates.boxes[image][likely], scores[likely]
-        kept = keep_by_box(boxes, scores, rivals, iou=self.selection.iou, limit=self.selection.max_poses)
-        chosen = likely[kept]
-        return Poses(
-            boxes=boxes[kept],
-            scores=scores[kept],
-            classes=classes[chosen],
-            keypoints=candidates.keypoints[image][chosen],
-            keypoint_scores=candidates.keypoint_scores[image][chosen],
-        )
+        return select_by_box(candidates, self.selection)
 
     def ti_layer(self) -> DetectionLayer | None:
         """TI's runtime decodes the doubled keypoints only; like `decode` it takes objectness and classes for logits."""

@@ -15,12 +15,11 @@ from utils.export.layout import Export, rows_of
 def test_the_smallest_network_of_a_family_gives_the_same_people_from_its_file(family: str) -> None:
     torch.manual_seed(0)
     case = Case(5)
-    model = briefly_trained(families.find(family)(spec_of(family, case)), case, steps=8)
+    model = briefly_trained(families.find(family)(spec_of(family, case)), case)
     inputs = images(model.spec.input_size)[:1].roll(7, 3)  # not the image that a graph is traced with
     model = fused(with_few_people(model, inputs))
     [expected] = small.found(model, inputs)
     [detections] = small.run(small.file_of(model, Export(model.spec.input_size, simplify=True)), inputs)
-    # After so few steps boxes may be thousands of pixels wide, and a heat map's score below zero.
-    np.testing.assert_allclose(detections[0, : len(expected)], rows_of(expected).numpy(), rtol=1e-4, atol=0.02)
+    np.testing.assert_allclose(detections[0, : len(expected)], rows_of(expected).numpy(), rtol=1e-4, atol=5e-3)
     np.testing.assert_allclose(detections[0, : len(expected), 4], expected.scores.numpy(), atol=1e-4)
     assert len(expected) > 0 and not detections[0, len(expected) :].any()
