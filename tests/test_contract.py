@@ -124,20 +124,10 @@ def two_people(case: Case) -> Targets:
     )
 
 
-def is_more_of_the_same(case: Case) -> bool:
-    """CrowdPose's number of keypoints: `make test-all` looks at it, too."""
-    return case.keypoints == 14
-
-
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(
-            (family, case), id=f"{family}-{case}", marks=[pytest.mark.slow] if is_more_of_the_same(case) else []
-        )
-        for family in families.names()
-        for case in cases_of(family)
-    ],
+    params=[(family, case) for family in families.names() for case in cases_of(family)],
+    ids=lambda param: f"{param[0]}-{param[1]}",
 )
 def built(request: pytest.FixtureRequest) -> tuple[PoseModel, Case]:
     family, case = request.param
