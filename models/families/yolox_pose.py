@@ -32,6 +32,7 @@ from utils.core.config import into
 from utils.core.contract import DetectionLayer, ModelSpec, PoseModel
 from utils.core.distributed import mean_over_ranks
 from utils.core.geometry import box_areas, xyxy_to_cxcywh
+from utils.core.nms import keep_ranked_by_oks
 from utils.core.oks import oks_exponent
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
@@ -70,6 +71,7 @@ class Selection:
     iou: float = 0.65
     max_poses: int = 300
     agnostic: bool = False  # people of different classes are rivals too
+    oks: float = 1.0  # of people whose keypoints are more alike than this the best stays; 1 keeps all
 
 
 class Model(PoseModel):
@@ -126,7 +128,13 @@ class Model(PoseModel):
         return slots_of(raw, grid, self.spec, self.settings), grid
 
     def select(self, candidates: Candidates) -> list[Poses]:
-        return select_by_box(candidates, self.selection)
+        people = select_by_box(candidates, self.selection)
+        return people if self.selection.oks >= 1 else [self._unlike(poses) for poses in people]
+
+    def _unlike(self, poses: Poses) -> Poses:
+        """As the evaluation of mmpose's project and MMYOLO: a person is as large as the keypoints reach."""
+        areas = (poses.keypoints.amax(1) - poses.keypoints.amin(1)).prod(-1)  # (N)
+        return poses[keep_ranked_by_oks(poses.keypoints, areas, self.sigmas, threshold=self.selection.oks)]
 
     def ti_layer(self) -> DetectionLayer | None:
         """TI's runtime decodes the doubled keypoints only; like `decode` it takes objectness and classes for logits."""
