@@ -117,7 +117,7 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
     group.add_argument("--oks-thres", type=float, metavar="P",
-                       help="of people whose keypoints are more alike than this, keep the best (yolox_pose)")  # fmt: skip
+                       help="yolox_pose: of people whose keypoints are more alike, keep the best")  # fmt: skip
     group = parser.add_argument_group("selection, for families with keypoint objects")
     group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
     group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of those that overlap more, keep the best")
