@@ -157,6 +157,11 @@ def test_outputs_and_people_of_ti_equal_the_original(originals: Originals, size:
                 assert_close(poses.scores[: len(expected)], expected[:, 4] * expected[:, 5], 1e-4)
                 found = poses.keypoints[: len(expected)]
                 assert_close(found, expected[:, 7:].reshape(-1, 17, 3)[..., :2], 5e-4)
+                # Their exported selection moves classes apart by the wrong column and suppresses nobody.
+                everybody = rebuilt(selecting, selecting.spec.with_settings(select={"iou": 1.0})).select(candidates)
+                expected = arrays[f"{case}/export{image}_thr{threshold}"]
+                assert_close(everybody[image].scores[: len(expected)], expected[:, 4], 1e-4)
+                assert_close(everybody[image].boxes[: len(expected)], expected[:, :4], 5e-4)
 
 
 @pytest.mark.parametrize(
