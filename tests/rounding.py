@@ -13,6 +13,11 @@ import torch
 Outputs = tuple[torch.Tensor, ...]
 
 
+def stray(single: torch.Tensor, double: torch.Tensor) -> float:
+    """How far float32 is from double precision, as a share of the largest value."""
+    return _largest(single.double() - double) / _largest(double)
+
+
 def in_both_precisions(
     network: torch.nn.Module, inputs: torch.Tensor, run: Callable[[torch.nn.Module, torch.Tensor], Outputs]
 ) -> list[tuple[torch.Tensor, float]]:
