@@ -33,33 +33,37 @@ def save(path: Path, model: PoseModel, metrics: Mapping[str, float]) -> None:
 
 
 class Diary:
-    """Where a child is, in memory that outlives it: how many batches had gone into the last step and into the one
-    before it. Written when a step is done, before anything of it is on the disk.
+    """Where a child is, in memory that outlives it: how many batches had been learned from after its last step and
+    before it, and how many steps all children have done. Written before anything of a step is on the disk.
     """
 
     def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, 16)
-        self.seen = self.steps
+        self.memory = mmap.mmap(-1, 24)
+        self.seen = 0
 
     def keep(self, run: Trainer) -> None:
         learn = run.learner.learn
+        before = run.progress.epoch * BATCHES + run.progress.index  # what this life began with
 
         def noted(batch: Batch, step: int) -> Moment:
+            nonlocal before
             moment = learn(batch, step)
             if moment.completes:
-                self.memory[:] = struct.pack("qq", step + 1, self.steps[0])
+                self.memory[:] = struct.pack("qqq", step + 1, before, self.entries[2] + 1)
+                before = step + 1
             return moment
 
         run.learner.learn = noted
 
     def wait(self) -> None:
         """Until a step is done that nobody has seen yet."""
-        while self.steps == self.seen:
+        while self.entries[2] == self.seen:
             time.sleep(0.001)
+        self.seen = self.entries[2]
 
     @property
-    def steps(self) -> tuple[int, int]:
-        return struct.unpack("qq", self.memory[:])
+    def entries(self) -> tuple[int, int, int]:
+        return struct.unpack("qqq", self.memory[:])
 
 
 def train(folder: Path, epochs: int, diary: Diary | None = None) -> Trainer:
@@ -78,7 +82,7 @@ def age(folder: Path, diary: Diary) -> int:
     """Steps that were done and are not in the checkpoint; more than one would be a promise broken."""
     progress = checkpoint.load_state(folder / "weights" / "last.pt")["progress"]
     saved = progress["epoch"] * BATCHES + progress["index"]
-    last, before = diary.steps
+    last, before, _ = diary.entries
     return 0 if saved >= last else 1 if saved >= before else 2
 
 
@@ -110,7 +114,7 @@ def main(folder: Path, rounds: int) -> None:
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), f"child {number} ended by itself"
-        diary.seen = diary.steps
+        diary.seen = diary.entries[2]
         weights = folder / "killed" / "weights"
         old = age(folder / "killed", diary) if (weights / "last.pt").exists() else 0
         print(f"killed {number}, {old} steps behind, "
