@@ -95,7 +95,8 @@ def run(main: Callable[[], int | None]) -> None:
         print("error:", " ".join(line for line in lines if line), file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
+        where = error.filename2 or error.filename  # of a copy, the file that could not be written
+        print("error:", f"{where}: {error.strerror}" if where and error.strerror else error, file=sys.stderr)
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):

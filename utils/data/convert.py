@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from utils.core.command import Parser, run
 from utils.core.config import write_yaml
 from utils.core.console import log
+from utils.core.files import write_text
 
 if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
     from utils.data.annotations import DataSpec
@@ -103,11 +104,11 @@ def write_txt(data: "DataSpec", split: str, records: "Records", names: list[str]
         text = "".join(row.text + "\n" for row in rows if row.text)
         path = out / label_path(f"images/{split}/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         kept[name] = rest.entry(records, i, rows, text, data.classes, data.schema)
         altered += sum(row.altered for row in rows)
     listed = "".join(f"./images/{split}/{name}\n" for name in names)
-    (out / f"{split}.txt").write_text(listed, encoding="utf-8")
+    write_text(out / f"{split}.txt", listed)
     annotations = data.split(split).annotations
     rest.write(out, split, read_categories(annotations) if annotations else [], kept)
     if altered:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from utils.core.console import log, progress
+from utils.core.files import write_text
 from utils.core.poses import Poses
 from utils.inference.media.frames import Faults, Frame
 from utils.inference.media.sources import Source
@@ -48,7 +49,7 @@ class Tally:
         counts = {"frames": self.frames, "people": self.people, "seconds": round(self.seconds, 3)}
         left_out = {"files": self.faults.files, "frames": self.faults.frames, "reasons": self.faults.reasons}
         values = {**counts, "dropped_live_frames": self.dropped, "skipped": left_out}
-        path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
     @property
     def line(self) -> str:

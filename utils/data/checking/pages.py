@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.core import images
 from utils.core.console import log
+from utils.core.files import naming
 from utils.core.geometry import move_boxes, move_points
 from utils.core.schema import KeypointSchema
 from utils.data.checking import report
@@ -188,5 +189,6 @@ def _in_box(axes: "Axes", records: Records, schema: KeypointSchema, k: int) -> N
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    figure.savefig(path, dpi=90)
+    with naming(path):
+        figure.savefig(path, dpi=90)
     log.info("%s: written", path)
