@@ -120,10 +120,10 @@ def main() -> int:
     with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
         delivery, alter = Delivery(outputs_of(args, folder, spec), draw), changes_of(args, spec)
         tally = process(source, predict, delivery, batch_size=args.batch_size, alter=alter, window=window)
-    print(tally.line, *([f"skipped: {source.faults}"] if str(source.faults) else []), sep="\n")
-    if delivery.outputs and tally.frames:
-        print(f"results in {folder}")
-    return 0 if tally.frames else 1
+        if written := bool(delivery.outputs and tally.frames):
+            tally.write(folder / "summary.json")
+    print(tally.lines, *([f"results in {folder}"] if written else []), sep="\n")
+    return 1 if (args.strict and tally.faults) or not tally.frames else 0
 
 
 if __name__ == "__main__":

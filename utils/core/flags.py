@@ -184,6 +184,7 @@ def add_result_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--save-csv", action="store_true", help="results.csv, a row for every person")
     group.add_argument("--save-crop", action="store_true", help="crops/CLASS/NAME.jpg of everybody")
     group.add_argument("--save-gif", action="store_true", help="a GIF beside every video")
+    group.add_argument("--strict", action="store_true", help="status 1 when anything could not be read")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:

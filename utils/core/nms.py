@@ -1,7 +1,13 @@
 """Which candidates survive: by box overlap, by keypoint similarity. Plain tensor code: it exports as it runs."""
 
+import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from threading import Thread
+
 import torch
-from torchvision.ops import nms
 
 from utils.core.oks import oks
 
@@ -28,6 +34,44 @@ def keep_by_box(
         apart = (edges.max() - edges.min() + 1).clamp(min=PUBLISHED_STEP)
         boxes = boxes + (classes * apart)[:, None].to(boxes.dtype)
     return nms(boxes, scores, iou)[:limit]
+
+
+def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
+    """torchvision's suppression. Plain calls on the CPU take its kernel straight from its library: all of torchvision
+    takes more than a second to import. Graphs, autocast and GPUs get the operator with all that belongs to it.
+    """
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    plain = type(boxes) is torch.Tensor and boxes.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if plain and not traced and (kernel := _kernel()):
+        return kernel(boxes, scores, iou)
+    return _whole()(boxes, scores, iou)
+
+
+@cache
+def _whole() -> Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]:
+    """The operator as torchvision has it, with its meaning in ONNX, its shapes and its types under autocast."""
+    # In a thread of its own: a graph that is being traced would record what torchvision computes while it is imported.
+    importing = Thread(target=importlib.import_module, args=("torchvision.ops",))
+    importing.start()
+    importing.join()
+    from torchvision import ops
+
+    return ops.nms
+
+
+@cache
+def _kernel() -> Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor] | None:
+    """The operator from torchvision's own library, found by its file; None where it lies elsewhere."""
+    package = importlib.util.find_spec("torchvision")  # finds it without running it
+    for folder in (package and package.submodule_search_locations) or ():
+        for library in sorted(Path(folder).glob("_C*")):
+            try:
+                torch.ops.load_library(library)
+            except OSError:
+                continue  # wants more than its own file, as on Windows: importing torchvision knows what
+            if hasattr(torch.ops.torchvision, "nms"):
+                return torch.ops.torchvision.nms
+    return None
 
 
 def keep_by_oks(
