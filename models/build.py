@@ -17,6 +17,7 @@ from utils.core.console import log
 from utils.core.contract import ModelSpec, PoseModel, read_rows
 from utils.core.published import read_published
 from utils.core.schema import KeypointSchema
+from utils.core.weights import located
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def load(
     """
     if weights is None and cfg is None:
         raise ValueError("neither weights nor a model YAML given; expected at least one")
-    file = find(weights) if weights is not None else None
+    file = located(weights) if weights is not None else None
     if file is not None and cfg is None and file.suffix in (".yaml", ".yml"):
         file, cfg = None, file
     source = _read_weights(file) if file is not None else None
@@ -74,9 +75,9 @@ def load(
 
 def family_of(weights: str | Path | None, cfg: str | Path | None) -> type[PoseModel]:
     """The family of the model that `load` would make of the same two."""
-    source = find(cfg or weights) if cfg or weights else None
-    if source is None:
+    if not (cfg or weights):
         raise ValueError("neither weights nor a model YAML given; expected at least one")
+    source = find(cfg) if cfg else located(weights)
     if source.suffix in (".yaml", ".yml"):
         return families.find(read_model_yaml(source).family)
     spec = _read_weights(source).spec

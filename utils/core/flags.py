@@ -38,7 +38,7 @@ def add_model_flags(
     parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
 ) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
+    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint, ours or published: file or URL")
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
     group.add_argument("--half", action="store_true", help=half)
