@@ -11,6 +11,7 @@ import torch
 
 from models import families
 from models.graph import scaled
+from models.pickled import stranger
 from utils.core import checkpoint
 from utils.core.config import find, into, read_yaml
 from utils.core.console import log
@@ -168,6 +169,11 @@ def _read_weights(path: Path) -> _Weights:
         spec = ModelSpec.from_values(ours.header.get("spec", {}), str(path))
         return _Weights(str(path), ours.tensors, spec)
     published = read_published(path)
+    if what := stranger(published):
+        raise ValueError(
+            f"{path}: {what}; it is none of the networks here, and its weights fit none of them. Its data and its "
+            "labels are read as they are: docs/migration.md"
+        )
     tensors = published.tensors()
     for name in families.names():
         family = families.find(name)
