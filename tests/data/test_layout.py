@@ -112,6 +112,7 @@ def test_keypoints_are_counted_in_the_labels_where_the_yaml_has_none(tmp_path: P
         ("train: []\n" + KEYPOINTS, r"data\.yaml: no split found"),
         ("train: {images: [a, b], annotations: c}\n" + KEYPOINTS, r"2 image folders for one annotation file"),
         ("train: 5\n" + KEYPOINTS, r"data\.yaml: train: images: found 5"),
+        ("train: a.txt\nnc: 4\nnum_coords: 6\nkp_bbox: 0.05\n", r"a data YAML of KAPAO.*docs/migration\.md"),
         ("train: images\nnames: [a, b]\nnc: 3\nkpt_shape: [1, 3]\n", r"nc is 3 but there are 2 names"),
         ("train: images\nnames: {1: a}\nkpt_shape: [1, 3]\n", r"names are numbered \[1\]; expected 0 to 0"),
         ("train: images\nclasses: person\n" + KEYPOINTS, r"found 'person' as the classes"),

@@ -49,6 +49,11 @@ def read_data_yaml(source: str | Path) -> Layout:
     """The layout in a data YAML; paths in it start at its `path`, that at the YAML's own folder."""
     path = find(source if Path(source).suffix else f"{source}.yaml")
     values = read_yaml(path)
+    if "num_coords" in values or "kp_bbox" in values:
+        raise ValueError(
+            f"{path}: a data YAML of KAPAO, with labels made for it; here the annotations themselves are read: take "
+            "coco_kpts.yaml or crowdpose.yaml, or write your own as in docs/migration.md"
+        )
     theirs = {"names", "nc", "kpt_shape"} & set(values)
     for key in values if not theirs else ():
         if key not in OUR_KEYS:
