@@ -104,11 +104,14 @@ def _split(value: Any, root: Path, where: str) -> Split:
 
 
 def _place(root: Path, name: str) -> Path:
-    """A path in the YAML; Roboflow's `../train/images` means `train/images`."""
+    """A path in the YAML, seen from its folder.
+
+    Roboflow's `../train/images` means `train/images`; TI's and YOLOv5's `data/x.yaml` are seen from the folder above.
+    """
     path = root / Path(name).expanduser()
-    if not path.exists() and name.startswith("../") and (inner := root / name.removeprefix("../")).exists():
-        return inner
-    return path
+    inner, above = root / name.removeprefix("../"), root.parent / name
+    places = (path, *([inner] if name.startswith("../") else []), *([above] if root.name == "data" else []))
+    return next((place for place in places if place.exists()), path)
 
 
 def _classes(values: Mapping[str, Any], where: str) -> tuple[str, ...]:
