@@ -1,6 +1,7 @@
 """Weights by address: fetched once, in spite of cuts, and held to their checksum or to what came the first time."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,3 +187,28 @@ def test_what_kind_of_file_an_address_means_is_known_before_it_is_fetched():
     assert suffix_of("https://h/best.ONNX?x=1#sha256=01234567") == ".onnx"
     assert suffix_of("hf://o/r/best.onnx@main") == ".onnx"
     assert suffix_of("runs/best.safetensors") == ".safetensors"
+
+
+PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").partition("## Published checkpoints")[2]
+
+
+def test_every_address_of_the_page_is_understood_and_every_model_on_it_is_there():
+    links = re.findall(r"\]\((http[^)]+)\)", PAGE)
+    assert len(links) > 40
+    addresses = [Address.read(link) for link in links]
+    assert len({address.folder for address in addresses}) == len({*links})
+    assert all(not address.url.endswith("/view") for address in addresses)
+    models = {name for name in re.findall(r"`(\w+)`", PAGE) if (ROOT / "models" / "configs" / f"{name}.yaml").exists()}
+    named = {name for name in re.findall(r"\| `(\w+)` \|", PAGE) if not re.fullmatch(r"[0-9a-f]{8}", name)}
+    assert len(models) > 12 and named <= models
+    for name, digits in re.findall(r"\]\(\S+/(\S+\.pth)\) .* `([0-9a-f]{8})` \|", PAGE):
+        assert digits in name
+
+
+def test_the_page_lists_every_file_that_the_originals_publish(shared: Path):
+    seeds = "\n".join(path.read_text(encoding="utf-8") for path in (shared / "seeds").glob("*.md"))
+    wanted = set(re.findall(r"https?://[^ )\"<>]+\.(?:pth|pt|onnx)\b", seeds))
+    wanted |= set(re.findall(r"https://drive\.google\.com/file/d/[\w-]+", seeds))
+    wanted -= {"https://drive.google.com/file/d/1n4so5WN6snyCYxeUk4xX1glADqQuitXP"}  # XPOSE's depth video
+    assert len(wanted) > 25
+    assert not [address for address in wanted if address not in PAGE]
