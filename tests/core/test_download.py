@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,13 +83,29 @@ def test_a_file_larger_than_the_disk_is_not_begun(server: Server, tmp_path: Path
 
 def test_a_host_that_is_not_there_is_said_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(ValueError, match=r"this host is not found; is there an internet connection\?, 2 times"):
+    with pytest.raises(
+        ValueError, match=r"this host is not found \(no internet .*, 2 times; put it at .*a\.pt by hand"
+    ):
         fetch("http://nowhere.invalid/a.pt", tmp_path / "a.pt", tries=2, pause=0)
     with socket.socket() as taken:  # bound, but nobody listens
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/a.pt"
         with pytest.raises(ValueError, match=r"no connection \(Connection refused\), 2 times"):
             fetch(url, tmp_path / "a.pt", tries=2, pause=0)
+
+
+def test_a_bar_is_drawn_where_somebody_looks(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    get(server, tmp_path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    (tmp_path / "file.part").write_bytes(server.data[: len(server.data) // 2])
+    server.cut = len(server.data) // 4
+    get(server, tmp_path)
+    shown = capsys.readouterr().err
+    assert "file: [###############.....] 75% of 0.0 MB" in shown
+    assert "file: [####################] 100% of 0.0 MB\n" in shown
 
 
 def test_digests_are_those_of_everybody(tmp_path: Path):

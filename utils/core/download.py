@@ -35,8 +35,8 @@ def fetch(
         # A line that brings something is not counted as broken, however often it breaks.
         broken = 0 if _size(part) > before else broken + 1
         if broken >= tries:
-            kept = f"what came is kept in {part}, try again later" if _size(part) else f"or put it at {path} yourself"
-            raise ValueError(f"{url}: {reason}, {tries} times; {kept}")
+            kept = f"what came is kept in {part}, try" if _size(part) else f"put it at {path} by hand, or try"
+            raise ValueError(f"{url}: {reason}, {tries} times; {kept} again later")
         log.info("%s: %s; going on", path.name, reason)
         time.sleep(pause)
     _tag(part).unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def _attempt(url: str, path: Path, part: Path, start: int) -> str | None:
     if start and _tag(part).exists():  # of another version of the file nothing may be appended
         headers["If-Range"] = _tag(part).read_text(encoding="ascii")
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30)
     except urllib.error.HTTPError as error:
         return _refused(error, url, path, part, start)
     except (OSError, http.client.HTTPException) as error:
@@ -100,7 +100,7 @@ def _refused(error: urllib.error.HTTPError, url: str, path: Path, part: Path, st
 def _in_words(error: Exception) -> str:
     reason = getattr(error, "reason", error)
     if isinstance(reason, socket.gaierror):
-        return "this host is not found; is there an internet connection?"
+        return "this host is not found (no internet connection?)"
     return f"no connection ({getattr(reason, 'strerror', None) or reason})"
 
 
