@@ -203,6 +203,11 @@ def test_training_flags_mean_what_they_did(typed: list[str], name: str, value: o
     assert vars(training().parse_args(typed))[name] == value
 
 
+def test_flip_test_is_the_picture_and_its_mirror_image() -> None:
+    args = parser().parse_args(["--flip-test"])
+    assert (args.scales, args.flips) == ([1.0, 1.0], [-1, 3])
+
+
 def test_augment_is_three_views() -> None:
     args = parser().parse_args(["--augment", "--conf", "0.1", "--iou", "0.6"])
     assert (args.scales, args.flips) == ([1.0, 0.83, 0.67], [-1, 3, -1])

@@ -27,18 +27,18 @@ class _Freeze(argparse.Action):
         namespace.freeze = int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
 
-class _UsualViews(argparse.Action):
-    """`--augment` as YOLOv5 means it: as it is, a little smaller and mirrored, smaller."""
+class _Views(argparse.Action):
+    """Views that have a name: those of YOLOv5's `--augment`, and as it is with its mirror image."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        namespace.scales, namespace.flips = [1.0, 0.83, 0.67], [-1, 3, -1]
+        namespace.scales, namespace.flips = (list(each) for each in self.const)
 
 
 def add_model_flags(
     parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
 ) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
+    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint, ours or published: file or URL")
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
     group.add_argument("--half", action="store_true", help=half)
@@ -147,7 +147,9 @@ def add_view_flags(parser: argparse.ArgumentParser) -> None:
         "--flips", type=int, nargs="+", default=[], metavar="F",
         help="one for each scale: -1 as it is, 3 left and right exchanged, 2 upside down",
     )  # fmt: skip
-    group.add_argument("--augment", action=_UsualViews, nargs=0, help="--scales 1 0.83 0.67 --flips -1 3 -1")
+    usual, mirrored = ((1.0, 0.83, 0.67), (-1, 3, -1)), ((1.0, 1.0), (-1, 3))
+    group.add_argument("--augment", action=_Views, nargs=0, const=usual, help="--scales 1 0.83 0.67 --flips -1 3 -1")
+    group.add_argument("--flip-test", action=_Views, nargs=0, const=mirrored, help="--scales 1 1 --flips -1 3")
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
