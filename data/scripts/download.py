@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHUNK = 1 << 20
+DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="  # Google Drive, without its page
 LOCK = "downloads.lock.json"  # the digests of files whose publishers give none, as they were on the first download
 
 
