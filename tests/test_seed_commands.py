@@ -34,7 +34,7 @@ class Line:
 
 
 def trained(typed: str, *, into: str = "runs/train/exp", says: tuple[str, ...] = (), quick: bool = False) -> Line:
-    says = ("finished after 1 epoch", "weights taken", *says)
+    says = ("finished after 1 epoch;", "weights taken", *says)
     return Line(typed, TRAIN, tuple(f"{into}/{name}" for name in RUN), says, quick=quick)
 
 
@@ -221,9 +221,9 @@ def test_a_command_of_the_originals_works_as_it_is_typed(clone: Clone, line: Lin
 
 def prepare(clone: Clone, line: Line) -> None:
     """What only some of the lines need, at its published place."""
-    if line.typed == ONNX and not (clone.folder / "path_to_onnx_model").exists():
+    if line.typed == ONNX:
         assert clone.type(f"{EXPORT} --img 128 --no-check").status == 0
-        (clone.folder / "path to the pre-trained ckpt.onnx").rename(clone.folder / "path_to_onnx_model")
+        (clone.folder / "path to the pre-trained ckpt.onnx").rename(clone.folder / "onnx_inference/path_to_onnx_model")
     if "download_models" in line.typed:  # as its user finds it when everything was fetched before
         for name in ("s_coco", "m_coco", "l_coco", "s_crowdpose", "m_crowdpose", "l_crowdpose"):
             shutil.copy(clone.folder / f"kpao_{name}.pt", clone.folder / f"kapao_{name}.pt")

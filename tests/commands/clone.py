@@ -45,7 +45,7 @@ class Clone:
     def type(self, line: str, **environment: str) -> Ended:
         """A command line in the folder of the repository, as its user's shell reads it."""
         env = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-        programs = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "")))
+        programs = os.pathsep.join((str(Path(sys.executable).parent), str(self.folder), env.get("PATH", "")))
         # No GPU, whatever this machine has; and two runs at once meet at different ports.
         env |= {"PATH": programs, "CUDA_VISIBLE_DEVICES": "", "PET_MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
