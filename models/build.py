@@ -219,14 +219,21 @@ def _grown(
     source: _Weights, schema: KeypointSchema | None, classes: tuple[str, ...] | None, recipe: Mapping[str, Any]
 ) -> ModelSpec | None:
     """A network of keypoint objects is a detector of more classes: its layers and a recipe for such say all of it."""
-    known = {name: len(_part_of(families.find(name).gains_type, recipe)) for name in families.names()}
-    reader = max(known, key=lambda name: known[name])  # the family that reads most of the recipe
-    detector = source.spec
-    if detector is None or detector.schema.count or not (schema and schema.count and families.find(reader).fuses):
+    detector, reader = source.spec, _fusing_reader(recipe)
+    if detector is None or detector.schema.count or not (schema and schema.count and reader):
         return None
     log.info("%s: a detector; a new %s model takes its layers", source.path, reader)
     head = {name: detector.head[name] for name in ("inputs", "anchors")}
     return replace(detector, family=reader, schema=schema, classes=classes or detector.classes, head=head)
+
+
+def _fusing_reader(recipe: Mapping[str, Any]) -> str | None:
+    """The family of keypoint objects that reads what no other family does of a recipe, if there is one."""
+    read = {name: {entry.name for entry in fields(families.find(name).gains_type)} for name in families.names()}
+    for name in filter(lambda name: families.find(name).fuses, read):
+        if recipe.keys() & read[name] - set().union(*(keys for other, keys in read.items() if other != name)):
+            return name
+    return None
 
 
 def _take_all(model: PoseModel, source: _Weights) -> None:

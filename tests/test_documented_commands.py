@@ -3,9 +3,7 @@
 What makes a command small comes after its own flags, where the last one wins. In the default suite its flags are read.
 """
 
-import importlib
 import re
-import shlex
 import shutil
 import stat
 import sys
@@ -16,7 +14,7 @@ import pytest
 import torch
 
 from models.build import load, save
-from tests.commands import pages, readmes, srun
+from tests.commands import doors, pages, readmes, srun
 from tests.commands.clone import Clone, copied, draw_data, put_video, put_weights
 from utils.core import images
 from utils.core.config import ROOT, read_yaml, write_yaml
@@ -65,18 +63,11 @@ def typed() -> list[pages.Command]:
     return list(dict.fromkeys(found))
 
 
-def program(line: str) -> str:
-    """The script or the module that a line runs."""
-    words = shlex.split(line)
-    names = [word for word in words if word.endswith(".py")]
-    return names[0] if names else words[words.index("-m") + 1] if "-m" in words else ""
-
-
 def small(line: str) -> str:
     """The line as it is typed here."""
     line = " ".join(WORDS.get(word, word) for word in line.split(" "))
     line = re.sub(r"--nproc_per_node \d+", "--nproc_per_node 2", line)
-    more = [SMALL.get(program(line), "")] + [flags for words, flags in ADDED.items() if words in line]
+    more = [SMALL.get(doors.program(line), "")] + [flags for words, flags in ADDED.items() if words in line]
     named = re.search(r"--cfg (\w+?)(?=[_\d])\S*", line)
     if named and named[1] in SMALLEST:
         more.append(f"--cfg {SMALLEST[named[1]]}")
@@ -95,8 +86,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     for name in ("my_data.yaml", "DATA"):
         write_yaml(folder / name, {key: value for key, value in coco.items() if key not in ("fetch", "test")})
     shutil.copytree(folder / "datasets" / "coco", folder.parent / "datasets" / "horse")
-    put_weights(folder, yolo_pose=("person.pt",), kapao=("kapao_s_coco.pt",))
-    shutil.copy(folder / "yolov5s6.pt", folder / "detector.pt")
+    put_weights(folder, "kapao_s_coco.pt", "kapao")
+    for name in ("yolov5s6.pt", "person.pt", "detector.pt", "crowdhuman_yolov5m.pt"):
+        put_weights(folder, name, "detector")
     put_video(folder / "film.mp4", 6)
     picture = images.read(ROOT / "data" / "example.jpg")
     (folder / "holiday").mkdir()
@@ -123,7 +115,7 @@ def prepare(clone: Clone, command: pages.Command) -> None:
     save(clone.folder / "poser.safetensors", load("hrnet_w8_128x96.yaml"), made={})
     shutil.copy(clone.folder / "best.safetensors", clone.folder / "lite.safetensors")
     shutil.copy(clone.folder / "datasets/coco/annotations/detections.json", clone.folder / "detections.json")
-    if program(command.typed) != "utils.data.people" and "people" in command.typed:
+    if doors.program(command.typed) != "utils.data.people" and "people" in command.typed:
         assert clone.type("python -m utils.data.people --splits --count 6 --size 96").status == 0
     if "--resume" in command.typed:
         assert clone.type(f"python train.py --cfg {kind} {TRAIN}").status == 0
@@ -144,15 +136,7 @@ def test_a_documented_command_works_as_it_is_typed(clone: Clone, command: pages.
 
 @pytest.mark.parametrize("command", typed(), ids=lambda command: f"{command.page}: {command.typed}")
 def test_the_flags_of_a_documented_command_are_read(command: pages.Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(small(command.typed))
-    name = program(command.typed)
-    script = next(i for i, word in enumerate(words) if word in (name, name.removesuffix(".py")))
-    module = name.removesuffix(".py").replace("/", ".")
-    assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"{name}: no program of this repository"
-    door = None if name.startswith("data/scripts") else importlib.import_module(module)
-    if hasattr(door, "parse"):
-        monkeypatch.setattr(sys, "argv", words[script:])
-        door.parse()
+    doors.read(small(command.typed), monkeypatch)
 
 
 BEFORE = {  # what the code of a page takes for granted
@@ -174,7 +158,6 @@ CODE = [(page, text) for page in pages.pages() for language, text in pages.block
 )
 def test_documented_code_runs_as_it_stands(clone: Clone, page: Path, text: str) -> None:
     save(clone.folder / "best.safetensors", load("yolov5n6_kpts.yaml"), made={})
-    shutil.copy(clone.folder / "yolov5s6.pt", clone.folder / "crowdhuman_yolov5m.pt")
     torch.save(load("hrnet_w8_128x96.yaml").state_dict(), clone.folder / "posehrnet_w32_256x192.pth")
     for name in ("b.jpg", "a.jpg"):
         shutil.copy(ROOT / "data" / "example.jpg", clone.folder / name)

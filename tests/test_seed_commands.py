@@ -5,13 +5,14 @@ data, weights and videos of small size lie under the published names. Commands t
 tables of docs/yolox_pose.md and docs/top_down.md: tests/test_tables.py types those.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from tests.commands import readmes
+from tests.commands import doors, readmes
 from tests.commands.clone import Clone, copied, draw_data, put_video, put_weights
 
 pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell reads the lines here")
@@ -159,6 +160,7 @@ DEMOS = (
 
 # ------------------------------------------------------------------------------------------------ fetching
 
+FETCHED_WEIGHTS = tuple(f"kapao_{size}_{data}.pt" for size in "sml" for data in ("coco", "crowdpose"))
 THERE = ("datasets/coco/val2017: is there", "datasets/coco/test2017: is there")
 FETCHED = (
     Line("sh data/scripts/get_coco_kp.sh", says=THERE, quick=True),
@@ -184,21 +186,18 @@ OTHERS = (
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     made = copied(tmp_path_factory.mktemp("typed") / "limber")
     draw_data(made.folder)
-    names = [f"{family}_{size}" for family, sizes in (("kpao", "sml"), ("xpose", "lpm")) for size in sizes]
-    put_weights(
-        made.folder,
-        yolo_pose=("path to the pre-trained ckpts", "path to the pre-trained ckpt"),
-        kapao=[f"{name}_{data}.pt" for name in names for data in ("coco", "crowdpose")],
-    )
-    for name, frames in VIDEOS.items():
-        put_video(made.folder / name, frames)
+    for name in ("kpao_s_coco.pt", "xpose_l_coco.pt"):  # which commands mean that name none
+        put_weights(made.folder, name, "kapao")
     yield made
     shutil.rmtree(made.folder)
 
 
+def name_of(line: Line) -> str:
+    return f"{line.typed} {line.added}".strip().replace("\n", "; ")
+
+
 def parameter(line: Line) -> object:
-    marks = () if line.quick else pytest.mark.slow
-    return pytest.param(line, marks=marks, id=f"{line.typed} {line.added}".strip().replace("\n", "; "))
+    return pytest.param(line, marks=() if line.quick else pytest.mark.slow, id=name_of(line))
 
 
 @pytest.mark.parametrize("line", [parameter(line) for line in LINES])
@@ -220,13 +219,30 @@ def test_a_command_of_the_originals_works_as_it_is_typed(clone: Clone, line: Lin
 
 
 def prepare(clone: Clone, line: Line) -> None:
-    """What only some of the lines need, at its published place."""
-    if line.typed == ONNX:
+    """What a line needs beside the data, at its published place."""
+    folder, text = clone.folder, line.typed
+    for name in FETCHED_WEIGHTS:
+        if "download_models" in text:  # as its user finds it when everything was fetched before
+            put_weights(folder, name, "kapao")
+        else:
+            (folder / name).unlink(missing_ok=True)
+    for name in ("path to the pre-trained ckpts", "path to the pre-trained ckpt"):
+        if name in text or text == ONNX:
+            put_weights(folder, name, "yolo_pose")
+    for name in re.findall(r"(?:kpao|xpose|yolov5)\S+\.pt", text):
+        kinds = {"crowdpose": "kapao for crowds", "coco": "kapao"}
+        put_weights(folder, name, next((kind for part, kind in kinds.items() if part in name), "detector"))
+    for name, frames in VIDEOS.items() if "demos/" in text else ():
+        put_video(folder / name, frames)
+    if text == ONNX:
         assert clone.type(f"{EXPORT} --img 128 --no-check").status == 0
-        (clone.folder / "path to the pre-trained ckpt.onnx").rename(clone.folder / "onnx_inference/path_to_onnx_model")
-    if "download_models" in line.typed:  # as its user finds it when everything was fetched before
-        for name in ("s_coco", "m_coco", "l_coco", "s_crowdpose", "m_crowdpose", "l_crowdpose"):
-            shutil.copy(clone.folder / f"kpao_{name}.pt", clone.folder / f"kapao_{name}.pt")
+        (folder / "path to the pre-trained ckpt.onnx").rename(folder / "onnx_inference" / "path_to_onnx_model")
+
+
+@pytest.mark.parametrize("line", LINES, ids=name_of)
+def test_the_flags_of_a_command_of_the_originals_are_read(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = doors.read(line.typed.splitlines()[-1], monkeypatch)
+    assert "coco-kp.yaml" not in (getattr(args, "data", None) or "")  # here it is coco_kpts.yaml
 
 
 def test_every_command_of_three_readmes_is_typed_here_word_for_word(shared: object) -> None:

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,27 +127,15 @@ def _as_crowdpose(folder: Path, drawn: Path, split: str, values: dict) -> None:
 # ------------------------------------------------------------------------------------------------ weights and videos
 
 
-def put_weights(folder: Path, yolo_pose: Sequence[str], kapao: Sequence[str]) -> None:
-    """Checkpoints under the names of published ones: what the originals saved where that is here, else its like."""
-    made: dict[str, Path] = {}
-
-    def place(name: str, kind: str) -> None:
-        source = made.get(kind)
-        if source is None:
-            source = FIXTURES.get(kind, Path("nowhere"))
-            if not source.is_file():
-                source = folder / name
-                write_checkpoint(source, SPECS[kind]())
-            made[kind] = source
-        if source != folder / name:
-            shutil.copy(source, folder / name)
-
-    for name in yolo_pose:
-        place(name, "yolo_pose")
-    for name in kapao:
-        place(name, "kapao for crowds" if "crowdpose" in name else "kapao")
-    for name in ("yolov5s6.pt", "yolov5m6.pt", "yolov5l6.pt"):
-        place(name, "detector")
+def put_weights(folder: Path, name: str, kind: str) -> None:
+    """A checkpoint under a published one's name: what the original saved where that is here, else its like."""
+    source = FIXTURES.get(kind, Path("nowhere"))
+    if not source.is_file():
+        source = folder / "made" / f"{kind}.pt"
+        source.parent.mkdir(exist_ok=True)
+        if not source.exists():
+            write_checkpoint(source, SPECS[kind]())
+    shutil.copyfile(source, folder / name)
 
 
 def _kapao_for_crowds() -> object:

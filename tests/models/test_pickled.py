@@ -3,6 +3,7 @@
 The files are made here: our networks, dressed in the class names and attributes that the originals pickle.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import nn
 
 from models.build import load, read_model_yaml
 from models.summary import as_text, summarise
-from tests.models.pickles import alive, dressed, original_classes
+from tests.models.pickles import alive, dressed, original_classes, write_checkpoint
+from utils.core.config import find, read_yaml
 from utils.core.contract import ModelSpec, read_rows
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
@@ -149,3 +151,21 @@ def test_folded_weights_are_not_taken_for_trainable_ones(originals, tmp_path: Pa
     torch.save({"model": whole}, path)
     with pytest.raises(ValueError, match=r"fused\.pt: its normalisation is folded away"):
         load(path)
+
+
+def test_a_detector_and_a_recipe_for_keypoint_objects_make_a_new_network(tmp_path: Path, caplog) -> None:
+    """KAPAO's commands name no YAML: its network is a detector of more classes."""
+    path, people = tmp_path / "yolov5s6.pt", KeypointSchema.unnamed(5)
+    spec = NETWORKS["a YOLOv5 detector of release 6"]
+    write_checkpoint(path, spec)
+    recipe = read_yaml(find("hyp.kp-p6.yaml"))
+    with caplog.at_level(logging.INFO, logger="limber"):
+        model = load(path, schema=people, classes=("person",), recipe=recipe)
+    assert model.spec.family == "kapao" and model.spec.schema == people and model.spec.classes == ("person",)
+    assert model.spec.rows == load(path).spec.rows and "a new kapao model takes its layers" in caplog.text
+    kernel = "body.layers.1.conv.weight"
+    assert torch.equal(model.state_dict()[kernel], load(path).state_dict()[kernel])
+    others = read_yaml(find("hyp.scratch.yaml"))
+    for values in (others, None):  # a pose branch is more than a detector's layers say; and nobody asked for a new one
+        with pytest.raises(ValueError, match=r"yolov5s6\.pt: has 0 keypoints, but the data has 5; .*--cfg"):
+            load(path, schema=people, classes=("person",), recipe=values)
