@@ -1,5 +1,6 @@
 """Number for number against the originals of YOLOX-Pose: mmpose's project and core, and TI's edgeai-yolox."""
 
+import copy
 import json
 import math
 
@@ -11,6 +12,7 @@ from models.build import load, read_model_yaml, rebuilt, renamed
 from models.families.yolox_pose import Gains, Model
 from models.yolox_head import LETTERBOXES
 from tests.models.original_yolox import Originals, targets_of
+from tests.rounding import stray
 from utils.core import images as pixels
 from utils.core.geometry import inverse, scaling
 from utils.core.poses import Candidates, Poses
@@ -125,7 +127,8 @@ def test_outputs_and_people_of_ti_equal_the_original(originals: Originals, size:
         )
         points = torch.from_numpy(arrays[f"{case}/decoded"])[..., 6:].unflatten(-1, (17, 3))
         assert_close(candidates.keypoints, points[..., :2].numpy(), 5e-4)
-        assert_close(candidates.keypoint_scores, points[..., 2].sigmoid().numpy(), 5e-4)
+        strays = stray(candidates.keypoint_scores, keypoint_scores_in_double(model, originals.images(*numbers)))
+        assert_close(candidates.keypoint_scores, points[..., 2].sigmoid().numpy(), max(5e-4, strays))
         for threshold in (0.01, 0.3):
             selecting = rebuilt(model, model.spec.with_settings(select={"conf": threshold}))
             for image, poses in enumerate(selecting.select(candidates)):
@@ -135,6 +138,13 @@ def test_outputs_and_people_of_ti_equal_the_original(originals: Originals, size:
                 assert_close(poses.scores[: len(expected)], expected[:, 4] * expected[:, 5], 1e-4)
                 found = poses.keypoints[: len(expected)]
                 assert_close(found, expected[:, 7:].reshape(-1, 17, 3)[..., :2], 5e-4)
+
+
+def keypoint_scores_in_double(model: Model, images: torch.Tensor) -> torch.Tensor:
+    """Logarithms of odds of some hundreds are scores near 0 or 1, or nothing but rounding."""
+    twin = copy.deepcopy(model).double()
+    with torch.no_grad():
+        return twin.decode([twin(images.double())], [View()]).keypoint_scores
 
 
 # ---------------------------------------------------------------------------------------------- learning

@@ -195,7 +195,7 @@ def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
 def add_tracking_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tracking")
     group.add_argument("--track", action="store_true", help="ids for the people of videos and streams")
-    group.add_argument("--bridge", type=int, default=0, metavar="N", help="with ids: whoever is missed stays N frames")
+    group.add_argument("--bridge", type=int, default=1, metavar="N", help="with ids: who is missed stays N frames (1)")
     group.add_argument("--smooth", nargs="?", const="oneeuro", choices=["oneeuro"], help="with ids, and less tremble")
 
 
