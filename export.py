@@ -24,7 +24,7 @@ COMPARED_ON = 16  # pictures
 
 def parse() -> argparse.Namespace:
     parser = Parser("Write a model as ONNX with its selection inside, as TorchScript, or for TI's accelerators.")
-    flags.add_model_flags(parser, weights="yolov5s6_kpts.pt", half="fp16 inside the file; input and output stay fp32")
+    flags.add_model_flags(parser, published=flags.PUBLISHED, half="fp16 inside the file; input and output stay fp32")
     parser.add_argument("--include", nargs="+", default=["onnx"], choices=FORMATS, help="which files to write")
     parser.add_argument("--out", metavar="DIR", help="where to; default: beside the weights")
     flags.add_image_flags(parser, batch=1)

@@ -8,11 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.core.console import log
+
 # What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
 EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
 
 # What the originals called the data files that are here under one name.
 OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
+
+# Published checkpoints that the originals' commands mean when they name none: the first of them that is here.
+PUBLISHED = ("yolov5s6_kpts.pt", "kapao_s_coco.pt", "xpose_l_coco.pt", "kpao_s_coco.pt")
+PUBLISHED_DEMO = ("kapao_l_coco.pt", "xpose_l_coco.pt", "kpao_s_coco.pt")
+
+# KAPAO's checkpoints under its older name, and under that of XPOSE, whose letters go the other way.
+OLD_WEIGHTS = {"kpao_": "kapao_", "xpose_l_": "kapao_s_", "xpose_p_": "kapao_m_", "xpose_m_": "kapao_l_"}
 
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
@@ -35,10 +44,26 @@ class _Views(argparse.Action):
 
 
 def add_model_flags(
-    parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
+    parser: argparse.ArgumentParser,
+    *,
+    weights: str | None = None,
+    published: Sequence[str] = (),
+    half: str = "half precision, on a GPU",
 ) -> None:
+    """Without `--weights`: the first of the published ones that is here, else `weights`."""
     group = parser.add_argument_group("model")
-    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint, ours or published: file or URL")
+
+    here = next((name for name in published if Path(name).is_file()), weights)
+
+    def named(name: str) -> str:
+        if name is here and name != weights:  # argparse hands in the default itself; what is typed is another object
+            log.info("--weights: none named; %s is here", name)
+        return _weights_file(name)
+
+    told = "checkpoint, ours or published: file or URL"
+    if published and here is None:
+        told += f"; default: {', '.join(published[:-1])} or {published[-1]} where it is here"
+    group.add_argument("--weights", type=named, default=here, metavar="FILE", help=told)
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
     group.add_argument("--half", action="store_true", help=half)
@@ -65,6 +90,17 @@ def add_data_flag(parser: argparse.ArgumentParser) -> None:
 def _data_file(name: str) -> str:
     """The file as typed, or the one that has an older file's place."""
     return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
+
+
+def _weights_file(name: str) -> str:
+    """The file as typed, or the one of the same network under its other name."""
+    path = Path(name)
+    for old, new in OLD_WEIGHTS.items():
+        other = path.with_name(path.name.replace(old, new, 1))
+        if path.name.startswith(old) and not path.is_file() and other.is_file():
+            log.info("%s: not here; %s is the same network", name, other)
+            return str(other)
+    return name
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
