@@ -152,6 +152,8 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
         help="of people that overlap more than this, keep the best",
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
+    group.add_argument("--oks-thres", type=float, metavar="P",
+                       help="of people whose keypoints are more alike than that, keep one (yolox_pose)")  # fmt: skip
     group = parser.add_argument_group("selection, for families with keypoint objects")
     group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
     group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of those that overlap more, keep the best")
@@ -246,7 +248,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """The thresholds that were typed, under the names that families give them."""
-    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det}
+    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det, "oks": args.oks_thres}
     typed |= {name: getattr(args, name) for name in KEYPOINT_OBJECTS}
     return {name: value for name, value in typed.items() if value is not None}
 

@@ -13,6 +13,9 @@ from utils.core.oks import oks
 
 MAX_CANDIDATES = 30_000  # per image, best first, before overlaps are looked at
 PUBLISHED_STEP = 4096.0  # between the places to which classes are moved
+# Poses that suppress each other are settled in turn, two or three times in real images; a traced graph, which cannot
+# stop early, does it this often.
+ROUNDS = 8
 
 
 def keep_by_box(
@@ -77,18 +80,28 @@ def _kernel() -> Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor] | N
 def keep_by_oks(
     keypoints: torch.Tensor, scores: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, *, threshold: float
 ) -> torch.Tensor:
-    """Indices of the poses (N, K, 2) that resemble no better one by more than the threshold, best first.
+    """Indices of the poses (N, K, 2) that resemble no better one by more than the threshold, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    return order[keep_ranked_by_oks(keypoints[order], areas[order], sigmas, threshold=threshold)]
+
+
+def keep_ranked_by_oks(
+    keypoints: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, *, threshold: float
+) -> torch.Tensor:
+    """The same for poses that are ranked already, the best first.
 
     How alike two poses are is measured in the mean of their areas (N), and at all keypoints, as in the HRNet code.
+    All decide at once, then again without those who are out by then, until nothing changes: after round r at least the
+    best r are final.
     """
-    order = scores.argsort(descending=True, stable=True)
-    ranked = keypoints[order]
-    everywhere = torch.ones(ranked.shape[:2], dtype=ranked.dtype, device=ranked.device)
-    means = (areas[order, None] + areas[order]) / 2  # (N, N)
-    similarity = oks(ranked[:, None], ranked[None], everywhere[None], means, sigmas)  # (N, N)
-    rival = similarity > threshold
-    alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
-    for i in range(len(order)):
-        if alive[i]:
-            alive[i + 1 :] &= ~rival[i + 1 :, i]
-    return order[alive]
+    everywhere = torch.ones(keypoints.shape[:2], dtype=keypoints.dtype, device=keypoints.device)
+    means = (areas[:, None] + areas) / 2  # (N, N)
+    similarity = oks(keypoints[:, None], keypoints[None], everywhere[None], means, sigmas)  # (N, N)
+    rank = torch.arange(keypoints.shape[0], device=keypoints.device)
+    rivals = (similarity > threshold) & (rank[:, None] > rank)  # (N, N): the better ones that each resembles
+    alive = torch.ones_like(rank, dtype=torch.bool)
+    for _ in range(ROUNDS if torch.jit.is_tracing() else len(rank)):
+        previous, alive = alive, ~(rivals & alive).any(1)
+        if not torch.jit.is_tracing() and torch.equal(alive, previous):
+            break
+    return alive.nonzero()[:, 0]
