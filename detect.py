@@ -48,7 +48,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     from utils.inference.predictor import OneStage
     from utils.inference.two_stage import TwoStage
 
-    device, select = choose_device(args.device), flags.selection(args)
+    device, (select, own) = choose_device(args.device), flags.selections(args)
     shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
     select |= {"agnostic": True} if args.agnostic_nms else {}
     views = read_views(args.scales, args.flips)
@@ -68,7 +68,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     one = {"device": device, "half": args.half, **shape}
     if not args.pose_model:
         return OneStage(fused(model), views=views, **one), model.spec
-    poser = load(args.pose_model)
+    poser = load(args.pose_model, select=own)
     return TwoStage(OneStage(fused(model), **one), fused(poser), half=args.half, views=views), poser.spec
 
 
