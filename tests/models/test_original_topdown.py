@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.build import load
-from models.heatmaps import newton_step, peaks
+from models.heatmaps import peaks
 from tests.models.original_topdown import SIZE, Original, flip_tested, in_image, small
 from utils.core import images as pixels
 from utils.core.tta import View
@@ -144,11 +144,30 @@ def test_hand_made_maps_and_bins_are_read_off_like_the_originals(original: Origi
         np.testing.assert_allclose(found.keypoint_scores[:, 0].numpy(), recorded[name], atol=PROBABILITY)
 
 
-def test_newtons_step_finds_what_udps_found(original: Original) -> None:
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ({"coding": "unbiased"}, "udp_official_gaussian_hm_xy"),
+        ({"coding": "unbiased", "blur": 11}, "mmpose_dark_udp_k11_hm_xy"),
+        ({"coding": "dark"}, "mmpose_dark_k11_hm_xy"),
+    ],
+)
+def test_the_tops_of_bells_are_where_others_found_them(original: Original, head: dict, name: str) -> None:
     recorded = original.arrays("train")
     maps = torch.from_numpy(recorded["dec_heatmaps"])
-    found = newton_step(maps, peaks(maps)[0])
-    np.testing.assert_allclose(found.numpy(), recorded["udp_official_gaussian_hm_xy"], atol=1e-4)
+    model = small("pose_hrnet", **head)
+    cells = plain(model, maps).keypoints[:, 0] / torch.tensor(model.factor(maps))
+    np.testing.assert_allclose(cells.numpy(), recorded[name], atol=1e-4)
+
+
+def test_a_quarter_of_a_cell_is_mmposes_too_away_from_the_border(original: Original) -> None:
+    """Beside it mmpose judges each axis for itself, the original both together: a column of one keypoint here."""
+    recorded = original.arrays("train")
+    maps = torch.from_numpy(recorded["dec_heatmaps"])
+    off = np.abs(plain(small("pose_hrnet"), maps).keypoints[:, 0].numpy() / 4 - recorded["mmpose_quarter_hm_xy"])
+    x, y = peaks(maps)[0][0].unbind(-1)
+    inner = ((x > 1) & (x < 47) & (y > 1) & (y < 63)).numpy()
+    assert off[0, inner].max() < 1e-6 and off.max() <= 0.25 and inner.sum() == 16
 
 
 def test_crops_with_the_recorded_pixels_have_the_recorded_maps(original: Original) -> None:

@@ -18,7 +18,7 @@ OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 
 
-# Thresholds of families that find keypoints as objects, and of those that look at single persons, as flags and settings.
+# Thresholds of families that find keypoints as objects, and of those of single persons, as flags and as settings.
 KEYPOINT_OBJECTS = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol", "no_kp_dets")
 SINGLE_PERSONS = ("visible_from", "rivals", "soft_rivals")
 
