@@ -49,7 +49,8 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     from utils.inference.predictor import OneStage
     from utils.inference.two_stage import TwoStage
 
-    device, select, views = choose_device(args.device), flags.selection(args), read_views(args.scales, args.flips)
+    device, views = choose_device(args.device), read_views(args.scales, args.flips)
+    select, own = flags.selections(args)
     shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
     select |= {"agnostic": True} if args.agnostic_nms else {}
     if bool(args.det_model) != bool(args.pose_model):
@@ -68,7 +69,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     one = {"device": device, "half": args.half, **shape}
     if not args.pose_model:
         return OneStage(fused(model), views=views, **one), model.spec
-    poser = load(args.pose_model)
+    poser = load(args.pose_model, select=own)
     return TwoStage(OneStage(fused(model), **one), fused(poser), half=args.half, views=views), poser.spec
 
 

@@ -27,8 +27,9 @@ OLD_WEIGHTS = {"kpao_": "kapao_", "xpose_l_": "kapao_s_", "xpose_p_": "kapao_m_"
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 
 
-# Thresholds of families that find keypoints as objects, as flags and as settings.
+# Thresholds of families that find keypoints as objects, and of those of single persons, as flags and as settings.
 KEYPOINT_OBJECTS = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol", "no_kp_dets")
+SINGLE_PERSONS = ("visible_from", "rivals", "soft_rivals")
 
 
 class _Freeze(argparse.Action):
@@ -160,6 +161,10 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--conf-thres-kp-person", type=float, metavar="P", help="only people with this score get them")
     group.add_argument("--overwrite-tol", type=float, metavar="PX", help="only keypoints this near are replaced")
     group.add_argument("--no-kp-dets", action="store_const", const=True, help="replace no keypoints")
+    group = parser.add_argument_group("selection, for models of single persons")
+    group.add_argument("--visible-from", type=float, metavar="P", help="a pose's score: the mean of keypoints above P")
+    group.add_argument("--rivals", type=float, metavar="P", help="of poses with a higher OKS (0.9), keep the best")
+    group.add_argument("--soft-rivals", action="store_const", const=True, help="or weaken them, and keep the best 20")
 
 
 def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
@@ -249,8 +254,16 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """The thresholds that were typed, under the names that families give them."""
     typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det, "oks": args.oks_thres}
-    typed |= {name: getattr(args, name) for name in KEYPOINT_OBJECTS}
+    typed |= {name: getattr(args, name) for name in (*KEYPOINT_OBJECTS, *SINGLE_PERSONS)}
     return {name: value for name, value in typed.items() if value is not None}
+
+
+def selections(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The thresholds of the first stage, and those of the second, the model of single persons, if there is one."""
+    typed = selection(args)
+    second = SINGLE_PERSONS if args.pose_model else ()
+    first = {name: value for name, value in typed.items() if name not in second}
+    return first, {name: value for name, value in typed.items() if name in second}
 
 
 def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:
