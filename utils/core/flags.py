@@ -38,10 +38,18 @@ def add_model_flags(
     parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
 ) -> None:
     group = parser.add_argument_group("model")
-    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
+    group.add_argument(
+        "--weights", type=_named, default=weights, metavar="FILE",
+        help="checkpoint: ours, or a published .pt; '' for none",
+    )  # fmt: skip
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
     group.add_argument("--half", action="store_true", help=half)
+
+
+def _named(file: str) -> str | None:
+    """`--weights ''` is how YOLOv5's users ask for a network that starts from nothing."""
+    return file or None
 
 
 def add_image_flags(parser: argparse.ArgumentParser, *, batch: int | None) -> None:
