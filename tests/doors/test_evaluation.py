@@ -9,9 +9,7 @@ import pytest
 
 import val as door
 from doors.evaluation import data_of
-from models.build import load, save
 from tests.doors.test_training import data as data
-from utils.inference.predictor import OneStage
 
 
 @pytest.fixture
