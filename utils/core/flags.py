@@ -53,15 +53,14 @@ def add_model_flags(
 ) -> None:
     """Without `--weights`: the first of the published ones that is here, else `weights`."""
     group = parser.add_argument_group("model")
-
     here = next((name for name in published if Path(name).is_file()), weights)
 
-    def named(name: str) -> str:
+    def named(name: str) -> str | None:
         if name is here and name != weights:  # argparse hands in the default itself; what is typed is another object
             log.info("--weights: none named; %s is here", name)
-        return _weights_file(name)
+        return _weights_file(name) if name else None  # '' is how YOLOv5's users ask for one that starts from nothing
 
-    told = "checkpoint, ours or published: file or URL"
+    told = "checkpoint, ours or published: file or URL; '' for none"
     if published and here is None:
         told += f"; default: {', '.join(published[:-1])} or {published[-1]} where it is here"
     group.add_argument("--weights", type=named, default=here, metavar="FILE", help=told)
