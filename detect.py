@@ -52,10 +52,9 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     device, views = choose_device(args.device), read_views(args.scales, args.flips)
     select, own = flags.selections(args)
     shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
-    select |= {"agnostic": True} if args.agnostic_nms else {}
     if bool(args.det_model) != bool(args.pose_model):
         raise ValueError("--det-model and --pose-model belong together: one finds people, one their keypoints")
-    if suffix_of(args.weights) == ".onnx" and not args.det_model:
+    if suffix_of(args.weights or "") == ".onnx" and not args.det_model:
         if args.cfg or args.half or not all(view.is_plain for view in views) or set(select) - {"conf"}:
             raise ValueError(f"{args.weights}: thresholds, views and precision are part of it; export it with others")
         exported = OnnxModel(located(args.weights), cuda=device.type == "cuda", conf=args.conf_thres, **shape)

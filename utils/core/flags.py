@@ -262,6 +262,7 @@ def selections(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]
     typed = selection(args)
     second = SINGLE_PERSONS if args.pose_model else ()
     first = {name: value for name, value in typed.items() if name not in second}
+    first |= {"agnostic": True} if args.agnostic_nms else {}
     return first, {name: value for name, value in typed.items() if name in second}
 
 
