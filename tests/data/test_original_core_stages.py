@@ -1,4 +1,4 @@
-"""The two stages of mmpose's own YOLOX-Pose training against its numbers: mosaic, movement, mixup, filter; letterbox."""
+"""mmpose's own YOLOX-Pose training against its numbers: mosaic, movement, mixup and filter; then the letterbox."""
 
 from pathlib import Path
 

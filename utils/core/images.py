@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from utils.core.files import naming
 from utils.core.geometry import (
     Fit,
     Matrix,
@@ -108,7 +109,8 @@ def write(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
         done = False
     if not done:
         raise ValueError(f"{path}: cannot write an image as '{suffix}'")
-    data.tofile(path)
+    with naming(path):
+        Path(path).write_bytes(data.tobytes())  # not cv2.imwrite: that fails on non-ASCII paths under Windows
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
