@@ -159,6 +159,11 @@ def test_four_keypoints_of_ones_own_by_one_yaml_and_four_commands(tmp_path: Path
     command("export.py", "--weights", best, "--no-check", "--conf-thres", 1e-5, "--max-det", 5, "--out", tmp_path)
     found = found_alone(tmp_path / "last.onnx", tmp_path / "cards" / "val", tmp_path / "elsewhere")
     assert len(found) == 3 and all(len(cards) == 5 for cards in found.values())
+    predictor = Predictor(best, device="cpu", conf=1e-6)  # guesses have nearly equal scores: their order is not held
+    for name, cards in found.items():
+        [poses] = predictor(tmp_path / "cards" / "val" / name)
+        theirs = cards[:, 6:].reshape(-1, 1, 4, 3)[..., :2]
+        assert (np.abs(theirs - poses.keypoints).max((2, 3)).min(1) < 0.05).all()
 
 
 @pytest.mark.slow
