@@ -49,12 +49,12 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     from utils.inference.predictor import OneStage
     from utils.inference.two_stage import TwoStage
 
-    device, select, views = choose_device(args.device), flags.selection(args), read_views(args.scales, args.flips)
+    device, views = choose_device(args.device), read_views(args.scales, args.flips)
+    select, own = flags.selections(args)
     shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
-    select |= {"agnostic": True} if args.agnostic_nms else {}
     if bool(args.det_model) != bool(args.pose_model):
         raise ValueError("--det-model and --pose-model belong together: one finds people, one their keypoints")
-    if suffix_of(args.weights) == ".onnx" and not args.det_model:
+    if suffix_of(args.weights or "") == ".onnx" and not args.det_model:
         if args.cfg or args.half or not all(view.is_plain for view in views) or set(select) - {"conf"}:
             raise ValueError(f"{args.weights}: thresholds, views and precision are part of it; export it with others")
         exported = OnnxModel(located(args.weights), cuda=device.type == "cuda", conf=args.conf_thres, **shape)
@@ -68,7 +68,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     one = {"device": device, "half": args.half, **shape}
     if not args.pose_model:
         return OneStage(fused(model), views=views, **one), model.spec
-    poser = load(args.pose_model)
+    poser = load(args.pose_model, select=own)
     return TwoStage(OneStage(fused(model), **one), fused(poser), half=args.half, views=views), poser.spec
 
 
@@ -120,10 +120,10 @@ def main() -> int:
     with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
         delivery, alter = Delivery(outputs_of(args, folder, spec), draw), changes_of(args, spec)
         tally = process(source, predict, delivery, batch_size=args.batch_size, alter=alter, window=window)
-    print(tally.line, *([f"skipped: {source.faults}"] if str(source.faults) else []), sep="\n")
-    if delivery.outputs and tally.frames:
-        print(f"results in {folder}")
-    return 0 if tally.frames else 1
+        if written := bool(delivery.outputs and tally.frames):
+            tally.write(folder / "summary.json")
+    print(tally.lines, *([f"results in {folder}"] if written else []), sep="\n")
+    return 1 if (args.strict and tally.faults) or not tally.frames else 0
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def test_half_an_unpacked_archive_is_never_taken_for_the_whole(
     assert sorted(path.name for path in (tmp_path / "val").iterdir()) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["get_coco", "get_coco_test", "get_crowdpose"])
+@pytest.mark.parametrize("name", ["get_coco", "get_coco_test", "get_crowdpose", "download_models"])
 def test_every_script_explains_itself(name: str):
     command = [sys.executable, str(SCRIPTS / f"{name}.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from utils.core.files import write_text
+
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = (ROOT / "models" / "configs", ROOT / "data", ROOT / "data" / "hyps", ROOT / "weights", ROOT)
 
@@ -79,7 +81,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
     """Write plain values in the order they are given."""
-    Path(path).write_text(to_yaml(values), encoding="utf-8")
+    write_text(path, to_yaml(values))
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:
