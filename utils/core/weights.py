@@ -78,7 +78,7 @@ def _url_of(typed: str) -> str:
     if not found or found["file"].endswith("/") or (found["early"] and found["late"]):
         raise ValueError(f"{typed}: expected hf://owner/repo/path/file, or with @revision at its end")
     revision = quote(found["early"] or found["late"] or "main", safe="")
-    hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    hub = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
     return f"{hub}/{found['repo']}/resolve/{revision}/{quote(found['file'])}"
 
 
@@ -95,9 +95,10 @@ def _fetched(address: Address) -> Path:
             return path
         log.info("%s: fetching it into %s", address.typed, path)
         fetch(address.url, path, tries=TRIES, pause=PAUSE, verify=lambda part: _verify(address, part, known))
-        _note(record, path, digest(path))
+        found = digest(path)
+        _note(record, path, found)
         if not (address.sha256 or known):
-            log.info("%s: no checksum was given; #sha256=%s was found and is remembered", address.typed, digest(path))
+            log.info("%s: no checksum was given; #sha256=%s was found and is remembered", address.typed, found)
     return path
 
 
