@@ -134,5 +134,5 @@ def run_video(
     quiet_decoders()
     window = Window.open("Limber", "--display") if args.display else None
     tally = process(source, predictor, Delivery(outputs, draw), batch_size=1, window=window)
-    print(tally.line)
+    print(tally.lines)
     return 0 if tally.frames else 1

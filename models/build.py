@@ -11,12 +11,14 @@ import torch
 
 from models import families
 from models.graph import scaled
+from models.pickled import stranger
 from utils.core import checkpoint
 from utils.core.config import find, into, read_yaml
 from utils.core.console import log
 from utils.core.contract import ModelSpec, PoseModel, read_rows
 from utils.core.published import read_published
 from utils.core.schema import KeypointSchema
+from utils.core.weights import located
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def load(
     """
     if weights is None and cfg is None:
         raise ValueError("neither weights nor a model YAML given; name one with --weights or --cfg")
-    file = find(weights) if weights is not None else None
+    file = located(weights) if weights is not None else None
     if file is not None and cfg is None and file.suffix in (".yaml", ".yml"):
         file, cfg = None, file
     source = _read_weights(file) if file is not None else None
@@ -78,9 +80,9 @@ def load(
 
 def family_of(weights: str | Path | None, cfg: str | Path | None) -> type[PoseModel]:
     """The family of the model that `load` would make of the same two."""
-    source = find(cfg or weights) if cfg or weights else None
-    if source is None:
+    if not (cfg or weights):
         raise ValueError("neither weights nor a model YAML given; name one with --weights or --cfg")
+    source = find(cfg) if cfg else located(weights)
     if source.suffix in (".yaml", ".yml"):
         return families.find(read_model_yaml(source).family)
     spec = _read_weights(source).spec
@@ -171,6 +173,11 @@ def _read_weights(path: Path) -> _Weights:
         spec = ModelSpec.from_values(ours.header.get("spec", {}), str(path))
         return _Weights(str(path), ours.tensors, spec)
     published = read_published(path)
+    if what := stranger(published):
+        raise ValueError(
+            f"{path}: {what}; it is none of the networks here, and its weights fit none of them. Its data and its "
+            "labels are read as they are: docs/migration.md"
+        )
     tensors = published.tensors()
     for name in families.names():
         family = families.find(name)

@@ -219,6 +219,7 @@ def test_a_command_that_runs_logs_to_stderr(capsys: pytest.CaptureFixture[str]) 
 def training() -> command.Parser:
     made = command.Parser("Trains.", prog="train.py")
     made.refuse({"--quad": "not here"})
+    flags.add_model_flags(made)
     flags.add_data_flags(made)
     flags.add_recipe_flags(made)
     flags.add_validation_flags(made)
@@ -242,12 +243,18 @@ def test_a_flag_that_a_command_does_not_have_is_refused_with_the_reason(capsys: 
         (["--freeze", "body"], "freeze", ("body",)), (["--cache"], "cache", "ram"),
         (["--cache-images"], "cache", "ram"),
         (["--cache", "disk"], "cache", "disk"), (["--noautoanchor"], "autoanchor", False), ([], "autoanchor", True),
+        (["--weights", ""], "weights", None),
         (["--val-scales", "0.8", "1", "--val-flips", "-1", "3"], "val_flips", [-1, 3]), ([], "evaluate_every", None),
         (["--adam"], "optimizer", "Adam"), (["--linear-lr"], "schedule", "linear"), ([], "checkpoints", None),
     ],
 )  # fmt: skip
 def test_training_flags_mean_what_they_did(typed: list[str], name: str, value: object) -> None:
     assert vars(training().parse_args(typed))[name] == value
+
+
+def test_flip_test_is_the_picture_and_its_mirror_image() -> None:
+    args = parser().parse_args(["--flip-test"])
+    assert (args.scales, args.flips) == ([1.0, 1.0], [-1, 3])
 
 
 def test_augment_is_three_views() -> None:

@@ -4,9 +4,11 @@ The files are made here: our networks, dressed in the class names and attributes
 """
 
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -151,6 +153,34 @@ def test_folded_weights_are_not_taken_for_trainable_ones(originals, tmp_path: Pa
     torch.save({"model": whole}, path)
     with pytest.raises(ValueError, match=r"fused\.pt: its normalisation is folded away"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("network", "head", "told"),
+    [
+        ("models.yolo.Model", "models.yolo.IKeypoint", r"a network of YOLOv7 \(its head is 'IKeypoint'\)"),
+        ("ultralytics.nn.tasks.PoseModel", "ultralytics.nn.modules.head.Pose", "a PoseModel of Ultralytics' package"),
+    ],
+)
+def test_a_network_of_another_project_is_named_and_not_mistaken_for_a_start(
+    network: str, head: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def made(full: str) -> nn.Module:
+        module, _, name = full.rpartition(".")
+        kind = type(name, (nn.Module,), {"__module__": module})
+        setattr(sys.modules[module], name, kind)
+        return kind()
+
+    for module in ("models.yolo", "ultralytics", "ultralytics.nn", "ultralytics.nn.tasks", "ultralytics.nn.modules"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    monkeypatch.setitem(sys.modules, "ultralytics.nn.modules.head", ModuleType("ultralytics.nn.modules.head"))
+    whole, last = made(network), made(head)
+    last.m = nn.ModuleList([nn.Conv2d(8, 18, 1)])
+    whole.model = nn.Sequential(nn.Conv2d(3, 8, 3), last)
+    torch.save({"epoch": -1, "model": whole.half()}, tmp_path / "pose.pt")
+    for cfg in (None, "yolov5n6_kpts.yaml"):
+        with pytest.raises(ValueError, match=rf"pose\.pt: {told}; .*docs/migration\.md"):
+            load(tmp_path / "pose.pt", cfg)
 
 
 def test_a_detector_and_a_recipe_for_keypoint_objects_make_a_new_network(tmp_path: Path, caplog) -> None:

@@ -27,8 +27,9 @@ OLD_WEIGHTS = {"kpao_": "kapao_", "xpose_l_": "kapao_s_", "xpose_p_": "kapao_m_"
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 
 
-# Thresholds of families that find keypoints as objects, as flags and as settings.
+# Thresholds of families that find keypoints as objects, and of those of single persons, as flags and as settings.
 KEYPOINT_OBJECTS = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol", "no_kp_dets")
+SINGLE_PERSONS = ("visible_from", "rivals", "soft_rivals")
 
 
 class _Freeze(argparse.Action):
@@ -36,11 +37,11 @@ class _Freeze(argparse.Action):
         namespace.freeze = int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
 
-class _UsualViews(argparse.Action):
-    """`--augment` as YOLOv5 means it: as it is, a little smaller and mirrored, smaller."""
+class _Views(argparse.Action):
+    """Views that have a name: those of YOLOv5's `--augment`, and as it is with its mirror image."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        namespace.scales, namespace.flips = [1.0, 0.83, 0.67], [-1, 3, -1]
+        namespace.scales, namespace.flips = (list(each) for each in self.const)
 
 
 def add_model_flags(
@@ -54,12 +55,12 @@ def add_model_flags(
     group = parser.add_argument_group("model")
     here = next((name for name in published if Path(name).is_file()), weights)
 
-    def named(name: str) -> str:
+    def named(name: str) -> str | None:
         if name is here and name != weights:  # argparse hands in the default itself; what is typed is another object
             log.info("--weights: none named; %s is here", name)
-        return _weights_file(name)
+        return _weights_file(name) if name else None  # '' is how YOLOv5's users ask for one that starts from nothing
 
-    told = "checkpoint: ours, or a published .pt"
+    told = "checkpoint, ours or published: file or URL; '' for none"
     if published and here is None:
         told += f"; default: {', '.join(published[:-1])} or {published[-1]} where it is here"
     group.add_argument("--weights", type=named, default=here, metavar="FILE", help=told)
@@ -151,12 +152,18 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
         help="of people that overlap more than this, keep the best",
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
+    group.add_argument("--oks-thres", type=float, metavar="P",
+                       help="of people whose keypoints are more alike than that, keep one (yolox_pose)")  # fmt: skip
     group = parser.add_argument_group("selection, for families with keypoint objects")
     group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
     group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of those that overlap more, keep the best")
     group.add_argument("--conf-thres-kp-person", type=float, metavar="P", help="only people with this score get them")
     group.add_argument("--overwrite-tol", type=float, metavar="PX", help="only keypoints this near are replaced")
     group.add_argument("--no-kp-dets", action="store_const", const=True, help="replace no keypoints")
+    group = parser.add_argument_group("selection, for models of single persons")
+    group.add_argument("--visible-from", type=float, metavar="P", help="a pose's score: the mean of keypoints above P")
+    group.add_argument("--rivals", type=float, metavar="P", help="of poses with a higher OKS (0.9), keep the best")
+    group.add_argument("--soft-rivals", action="store_const", const=True, help="or weaken them, and keep the best 20")
 
 
 def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +189,9 @@ def add_view_flags(parser: argparse.ArgumentParser) -> None:
         "--flips", type=int, nargs="+", default=[], metavar="F",
         help="one for each scale: -1 as it is, 3 left and right exchanged, 2 upside down",
     )  # fmt: skip
-    group.add_argument("--augment", action=_UsualViews, nargs=0, help="--scales 1 0.83 0.67 --flips -1 3 -1")
+    usual, mirrored = ((1.0, 0.83, 0.67), (-1, 3, -1)), ((1.0, 1.0), (-1, 3))
+    group.add_argument("--augment", action=_Views, nargs=0, const=usual, help="--scales 1 0.83 0.67 --flips -1 3 -1")
+    group.add_argument("--flip-test", action=_Views, nargs=0, const=mirrored, help="--scales 1 1 --flips -1 3")
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
@@ -219,6 +228,7 @@ def add_result_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--save-csv", action="store_true", help="results.csv, a row for every person")
     group.add_argument("--save-crop", action="store_true", help="crops/CLASS/NAME.jpg of everybody")
     group.add_argument("--save-gif", action="store_true", help="a GIF beside every video")
+    group.add_argument("--strict", action="store_true", help="status 1 when anything could not be read")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
@@ -242,9 +252,18 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """The thresholds that were typed, under the names that families give them."""
-    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det}
-    typed |= {name: getattr(args, name) for name in KEYPOINT_OBJECTS}
+    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det, "oks": args.oks_thres}
+    typed |= {name: getattr(args, name) for name in (*KEYPOINT_OBJECTS, *SINGLE_PERSONS)}
     return {name: value for name, value in typed.items() if value is not None}
+
+
+def selections(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The thresholds of the first stage, and those of the second, the model of single persons, if there is one."""
+    typed = selection(args)
+    second = SINGLE_PERSONS if args.pose_model else ()
+    first = {name: value for name, value in typed.items() if name not in second}
+    first |= {"agnostic": True} if args.agnostic_nms else {}
+    return first, {name: value for name, value in typed.items() if name in second}
 
 
 def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:

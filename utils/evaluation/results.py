@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from utils.core.console import log
+from utils.core.files import write_text
 from utils.core.geometry import box_areas, xyxy_to_cxcywh
-from utils.core.nms import keep_by_oks
+from utils.core.nms import Rivals
 from utils.core.poses import Origin, Poses
 
 POINT_DECIMALS, SCORE_DECIMALS = 3, 6  # in results files; what is evaluated is what is written
@@ -119,17 +120,16 @@ class Results:
         position = np.arange(len(self)) - np.repeat(first, np.diff(np.r_[first, len(self)]))
         return self[np.sort(order[position < limit])]
 
-    def without_rivals(self, sigmas: Sequence[float], threshold: float) -> "Results":
-        """For person crops: of poses of one image that are more alike than the threshold, only the best."""
+    def without_rivals(self, sigmas: Sequence[float], rivals: Rivals) -> "Results":
+        """For person crops: of poses of one image that are alike, those that stay."""
         order = np.argsort(self.image_ids, kind="stable")
         kept = []
         for chosen in np.split(order, np.flatnonzero(np.diff(self.image_ids[order])) + 1):
-            survivors = keep_by_oks(
+            survivors = rivals.survivors(
                 torch.from_numpy(self.keypoints[chosen]),
                 torch.from_numpy(self.scores[chosen]),
                 torch.from_numpy(np.asarray(box_areas(self.boxes[chosen]))),
                 torch.tensor(sigmas),
-                threshold=threshold,
             )
             kept.append(chosen[survivors.numpy()])
         return self[np.concatenate(kept)]
@@ -162,7 +162,7 @@ class Results:
         """A COCO results file, as evaluation servers take it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_coco()), encoding="utf-8")
+        write_text(path, json.dumps(self.to_coco()))
 
     def save_txt(self, folder: str | Path, category_ids: Sequence[int]) -> None:
         """One YOLO text file for every image, an empty one where nobody was found.
@@ -183,7 +183,7 @@ class Results:
                 for kind, row in zip(people.categories, _rows(people, origin), strict=True)
             ]
             text = "".join(f"{row}\n" for row in rows)
-            (folder / f"{Path(origin.path).stem}.txt").write_text(text, encoding="utf-8")
+            write_text(folder / f"{Path(origin.path).stem}.txt", text)
 
 
 PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused"))
