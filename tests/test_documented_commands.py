@@ -66,6 +66,10 @@ def typed() -> list[pages.Command]:
     return list(dict.fromkeys(found))
 
 
+def name_of(command: pages.Command) -> str:
+    return f"{command.page}: {command.typed}"
+
+
 def small(line: str) -> str:
     """The line as it is typed here."""
     line = " ".join(WORDS.get(word, word) for word in line.split(" "))
@@ -154,7 +158,7 @@ def addressed(line: str, clone: Clone, server: Server) -> tuple[str, dict[str, s
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell reads the lines here")
-@pytest.mark.parametrize("command", typed(), ids=lambda command: f"{command.page}: {command.typed}")
+@pytest.mark.parametrize("command", typed(), ids=name_of)
 def test_a_documented_command_works_as_it_is_typed(clone: Clone, server: Server, command: pages.Command) -> None:
     shutil.rmtree(clone.folder / "runs", ignore_errors=True)
     prepare(clone, command)
@@ -164,7 +168,7 @@ def test_a_documented_command_works_as_it_is_typed(clone: Clone, server: Server,
     assert "Traceback" not in ended.text and "Error" not in ended.text
 
 
-@pytest.mark.parametrize("command", typed(), ids=lambda command: f"{command.page}: {command.typed}")
+@pytest.mark.parametrize("command", typed(), ids=name_of)
 def test_the_flags_of_a_documented_command_are_read(command: pages.Command, monkeypatch: pytest.MonkeyPatch) -> None:
     doors.read(small(command.typed), monkeypatch)
 
