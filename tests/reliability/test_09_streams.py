@@ -78,8 +78,6 @@ def test_no_thread_is_left_over_after_fifty_connections(camera: Camera) -> None:
     time.sleep(1)
     end = (threading.active_count(), native_threads())
     print(f"{CYCLES} connections; threads after the first {counts[0]}, the last {counts[-1]}, a second later {end}")
-        f"{CYCLES} connections: threads after the first {counts[0]}, after the last {counts[-1]}, a second later {end}"
-    )
     assert end[0] <= counts[0][0] and end[1] <= counts[0][1]
 
 
