@@ -35,7 +35,7 @@ def test_poses_that_resemble_a_better_one_are_those_of_the_original(folder: Path
             assert keep_by_oks(points, scores, areas, sigmas, threshold=float(threshold)).tolist() == kept
 
 
-def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original(folder: Path, shared: Path) -> None:
+def recorded(folder: Path, shared: Path) -> Results:
     """The recorded keypoints of 118 detections in four photographs, one crop for each."""
     facts = json.loads((folder / "coco_eval.json").read_text())
     keypoints = np.load(folder / "coco_eval.npz")["keypoints"]
@@ -60,7 +60,11 @@ def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original
         looked.append(Looked(origin, poses, whole=False))
     areas = np.concatenate([box_areas(entry.poses.boxes) for entry in looked])
     np.testing.assert_allclose(areas, facts["areas"], rtol=1e-5)
-    results = Results.of(looked, (1,), COCO.count).without_rivals(COCO.sigmas, RIVALS)
+    return Results.of(looked, (1,), COCO.count).without_rivals(COCO.sigmas, RIVALS)
+
+
+def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original(folder: Path, shared: Path) -> None:
+    facts, results = json.loads((folder / "coco_eval.json").read_text()), recorded(folder, shared)
     assert len(results) == facts["results_count"]["hard"]
     np.testing.assert_allclose(np.sort(results.scores), np.sort(facts["rescored"]), atol=2e-6)
     evaluator = Evaluator([], shared / "data/coco_four/test_coco.json", schema=COCO, category_ids=(1,))
