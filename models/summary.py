@@ -31,6 +31,7 @@ class Summary:
 
     params: int
     gmacs: float
+    conv_gmacs: float  # of these what convolutions multiply, without the biases that are added
     input_size: tuple[int, int]
     parts: tuple[Part, ...]
 
@@ -72,8 +73,8 @@ def summarise(model: "PoseModel", size: tuple[int, int] | None = None) -> Summar
     parts = tuple(
         Part(name, _what(model, name), shapes[name], _params(model.get_submodule(name)), gmacs(name)) for name in shapes
     )
-    total = (counter.get_total_flops() / 2 + sum(biases.values())) / 1e9
-    return Summary(_params(model), total, size, parts)
+    multiplied, added = counter.get_total_flops() / 2, sum(biases.values())
+    return Summary(_params(model), (multiplied + added) / 1e9, multiplied / 1e9, size, parts)
 
 
 def _is_part(name: str, module: "nn.Module") -> bool:

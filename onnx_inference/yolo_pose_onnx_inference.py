@@ -103,7 +103,12 @@ class PoseFile:
             matrix = np.array([[ratio, 0, middle[0]], [0, ratio, middle[1]]])
             return matrix, cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
         how = self.facts["letterbox"]
-        whole = {"nearest": round, "down": int, "none": round}[how["rounding"]]
+        if how["rounding"] == "none":  # exactly this ratio, counted from pixel centres
+            middle = np.array([width, height]) / 2 - ratio * np.array(image.shape[1::-1]) / 2
+            matrix = np.array([[ratio, 0, middle[0]], [0, ratio, middle[1]]])
+            grey = (how["padding"],) * 3
+            return matrix, cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=grey)
+        whole = {"nearest": round, "down": int}[how["rounding"]]
         rows, columns = (max(whole(side * ratio), 1) for side in image.shape[:2])
         centred = how["place"] == "centre"
         top, left = ((height - rows) // 2, (width - columns) // 2) if centred else (0, 0)

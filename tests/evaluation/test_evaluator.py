@@ -18,6 +18,7 @@ from tests.evaluation import ranks
 from tests.evaluation.people import STANDING, THREE, batch_of, origin, person, poses, shifted, split
 from utils.core.config import ROOT
 from utils.core.geometry import translation
+from utils.core.nms import Rivals
 from utils.core.poses import Batch, Poses, Targets
 from utils.evaluation.evaluator import Evaluator
 
@@ -63,11 +64,11 @@ def test_the_crops_of_an_image_all_count_and_poses_that_are_alike_are_one_person
     def apart(given: Batch) -> list[Poses]:
         return [poses(STANDING, scores=[0.8]), poses(shifted(200), scores=[0.8])]
 
-    found = Evaluator([crops], truth, rivals=0.9)(apart)
+    found = Evaluator([crops], truth, rivals=Rivals())(apart)
     assert found.ap == pytest.approx(1)
     assert found.results.scores == pytest.approx([0.72, 0.4])  # the box's score times the pose's
-    assert len(Evaluator([crops], truth, rivals=0.9)(lambda given: [poses(), poses()]).results) == 0
-    alike = Evaluator([crops], truth, rivals=0.9)(everybody_stands)
+    assert len(Evaluator([crops], truth, rivals=Rivals())(lambda given: [poses(), poses()]).results) == 0
+    alike = Evaluator([crops], truth, rivals=Rivals())(everybody_stands)
     assert len(alike.results) == 1 and alike.counts.looked_at == 1
 
 

@@ -82,7 +82,7 @@ def test_our_export_of_the_same_weights_gives_the_same_detections(original: Orig
         np.testing.assert_allclose(rows, expected, atol=2e-2, rtol=1e-3)
 
 
-@pytest.mark.parametrize("how", [Fit(), Fit(rounding="down", place="corner", smooth=False)])
+@pytest.mark.parametrize("how", [Fit(), Fit("down", "corner", smooth=False), Fit("none")])
 @pytest.mark.parametrize("size", [(90, 200), (301, 77), (128, 128)])
 def test_pictures_are_placed_as_the_metadata_say(how: Fit, size: tuple[int, int]) -> None:
     model = object.__new__(script.PoseFile)

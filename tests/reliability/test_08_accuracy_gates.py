@@ -16,6 +16,7 @@ from tests.reliability.makers import EXAMPLE_WEIGHTS, Here, people
 from tests.training.test_overfit import BY_HEART, HELPS
 from utils.core import images
 from utils.core.config import ROOT, to_yaml
+from utils.core.nms import Rivals
 from utils.data.people import SceneSettings, draw
 from utils.evaluation.evaluator import Evaluator
 from utils.export import parity
@@ -29,10 +30,11 @@ PICTURES = 4
 @pytest.mark.parametrize("tool", ["fast", "reference"])
 def test_recorded_detections_give_the_recorded_numbers_with_each_tool(shared: Path, tool: str) -> None:
     folder = shared / "fixtures/topdown/public"
-    stats = json.loads((folder / "coco_eval.json").read_text())["stats_hard"]
+    facts = json.loads((folder / "coco_eval.json").read_text())
+    stats = facts["stats_hard"]
     truth = shared / "data/coco_four/test_coco.json"
     evaluator = Evaluator([], truth, schema=COCO, category_ids=(1,), tool=tool)
-    numbers = evaluator.judge(recorded(folder, shared)).numbers
+    numbers = evaluator.judge(recorded(folder, shared, Rivals(facts["oks_thre"]))).numbers
     apart = np.abs(np.array(list(numbers.values())[:10]) - list(stats.values())).max()
     print(f"{tool}: AP {numbers['AP']:.6f}, recorded {next(iter(stats.values())):.6f}; ten numbers within {apart:.0e}")
     assert apart <= 1e-6

@@ -67,8 +67,12 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         super().__init__(prog, max_help_position=32, width=110)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        nothing = action.default in (None, False, True, "", argparse.SUPPRESS) or action.default == []
-        return action.help if nothing else super()._get_help_string(action)
+        default = action.default
+        if default in (None, False, True, "", argparse.SUPPRESS) or default == []:
+            return action.help
+        if isinstance(default, list):  # as it is typed
+            return f"{action.help} (default: {' '.join(map(str, default))})"
+        return super()._get_help_string(action)
 
 
 class _WithoutEffect(argparse.Action):

@@ -42,6 +42,13 @@ def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for a name that is too long)
 
 
+def cache_folder() -> Path:
+    """Where things are kept that can be made or fetched again: $LIMBER_CACHE, or limber among the user's caches."""
+    if own := os.environ.get("LIMBER_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limber"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """'; did you mean ...?' when something known is near, else nothing."""
     near = difflib.get_close_matches(

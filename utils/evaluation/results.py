@@ -14,7 +14,7 @@ import torch
 from utils.core.console import log
 from utils.core.files import write_text
 from utils.core.geometry import box_areas, xyxy_to_cxcywh
-from utils.core.nms import keep_by_oks
+from utils.core.nms import Rivals
 from utils.core.poses import Origin, Poses
 
 POINT_DECIMALS, SCORE_DECIMALS = 3, 6  # in results files; what is evaluated is what is written
@@ -120,17 +120,16 @@ class Results:
         position = np.arange(len(self)) - np.repeat(first, np.diff(np.r_[first, len(self)]))
         return self[np.sort(order[position < limit])]
 
-    def without_rivals(self, sigmas: Sequence[float], threshold: float) -> "Results":
-        """For person crops: of poses of one image that are more alike than the threshold, only the best."""
+    def without_rivals(self, sigmas: Sequence[float], rivals: Rivals) -> "Results":
+        """For person crops: of poses of one image that are alike, those that stay."""
         order = np.argsort(self.image_ids, kind="stable")
         kept = []
         for chosen in np.split(order, np.flatnonzero(np.diff(self.image_ids[order])) + 1):
-            survivors = keep_by_oks(
+            survivors = rivals.survivors(
                 torch.from_numpy(self.keypoints[chosen]),
                 torch.from_numpy(self.scores[chosen]),
                 torch.from_numpy(np.asarray(box_areas(self.boxes[chosen]))),
                 torch.tensor(sigmas),
-                threshold=threshold,
             )
             kept.append(chosen[survivors.numpy()])
         return self[np.concatenate(kept)]
