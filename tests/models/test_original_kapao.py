@@ -133,7 +133,9 @@ def test_views_are_undone_and_pooled_as_in_the_original(shared) -> None:
         raws = [model(view.apply(images, model.stride)) for view in views]
         candidates = model.decode(raws, views)
     as_published = published_scale(candidates, raws, views)
-    assert_decoded(as_published, arrays["tta/decoded"], original.kinds, pixels=0.1)  # resized ones
+    assert_decoded(
+        as_published, arrays["tta/decoded"], original.kinds, pixels=0.25
+    )  # as the fixture allows: images are resized
 
 
 def test_a_mirrored_view_exchanges_left_and_right_in_classes_and_keypoints(shared) -> None:
