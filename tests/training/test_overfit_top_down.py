@@ -16,7 +16,6 @@ from utils.evaluation.evaluator import Evaluator
 from utils.inference.predictor import OneStage
 
 IMAGES, PEOPLE = 4, 8
-LOOK_EVERY = 50  # steps
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +34,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
 @pytest.mark.parametrize(
     ("cfg", "rate", "steps"),
     [
-        pytest.param("hrnet_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
-        pytest.param("simdr_w8_128x96.yaml", 0.002, 600, marks=pytest.mark.slow),
-        pytest.param("rle_w8_128x96.yaml", 0.002, 600, marks=pytest.mark.slow),
-        pytest.param("udp_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
+        ("simdr_w8_128x96.yaml", 0.004, 100),
+        pytest.param("hrnet_w18_128x96.yaml", 0.01, 200, marks=pytest.mark.slow),
+        pytest.param("udp_w8_128x96.yaml", 0.01, 400, marks=pytest.mark.slow),
+        pytest.param("rle_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
     ],
 )
 def test_eight_drawn_people_are_learned_to_an_ap_of_one(data: DataSpec, cfg: str, rate: float, steps: int) -> None:
@@ -59,4 +58,4 @@ def test_eight_drawn_people_are_learned_to_an_ap_of_one(data: DataSpec, cfg: str
         torch.stack(list(model.loss(model(to_unit(batch.images)), batch.targets, 0.0).values())).sum().backward()
         optimizer.step()
         schedule.step()
-    assert evaluator(OneStage(fused(model)).poses_of).ap == pytest.approx(1.0)
+    assert evaluator(OneStage(fused(model.eval())).poses_of).ap == pytest.approx(1.0)

@@ -92,15 +92,16 @@ def _data_file(name: str) -> str:
     return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
 
 
-def _weights_file(name: str) -> str:
-    """The file as typed, or the one of the same network under its other name."""
+def _weights_file(name: str) -> str | None:
+    """The file as typed, or the one of the same network under its other name; '' is none, as YOLOv5 has it."""
     path = Path(name)
     for old, new in OLD_WEIGHTS.items():
-        other = path.with_name(path.name.replace(old, new, 1))
-        if path.name.startswith(old) and not path.is_file() and other.is_file():
-            log.info("%s: not here; %s is the same network", name, other)
-            return str(other)
-    return name
+        if path.name.startswith(old) and not path.is_file():
+            other = path.with_name(path.name.replace(old, new, 1))
+            if other.is_file():
+                log.info("%s: not here; %s is the same network", name, other)
+                return str(other)
+    return name or None
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
