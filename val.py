@@ -23,7 +23,7 @@ def parse() -> argparse.Namespace:
     parser.refuse({"--save-hybrid": "labels and predictions are not mixed here; --save-txt writes the predictions"})
     flags.add_data_flag(parser)
     parser.add_argument("--task", default="val", choices=TASKS, help="a split (test: results only), speed, AP by size")
-    flags.add_model_flags(parser, weights="yolov5s6_kpts.pt")
+    flags.add_model_flags(parser, published=flags.PUBLISHED)
     flags.add_image_flags(parser, batch=32)
     parser.add_argument("--rect", action="store_true", help="batches as flat as their images")
     parser.add_argument("--pad", type=float, default=0.0, metavar="S", help="with --rect: strides of extra room")

@@ -7,22 +7,30 @@ Multi-Person Human Pose Estimation", ECCV 2022. XPOSE is the same method under o
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import nn
 
-from models.anchors import anchor_places, boxes_from_raw, last_writer, match_anchors
+from models.anchors import Matches, anchor_places, boxes_from_raw, last_writer, match_anchors
 from models.fusion import fuse
 from models.graph import Graph
 from models.keypoint_objects import with_keypoint_objects
-from models.losses import OBJECTNESS_WEIGHTS, class_loss, complete_iou, cross_entropy, distance_loss
+from models.losses import (
+    OBJECTNESS_WEIGHTS,
+    class_loss,
+    complete_iou,
+    cross_entropy,
+    distance_loss,
+    heat_loss,
+    keypoint_loss,
+)
+from models.object_selection import Selection, people_and_points
 from models.pickled import read_network
-from models.pose_head import BOX, Levels, add_priors, anchor_table
+from models.pose_head import BOX, Levels, add_priors, anchor_table, heat_branch
 from utils.core.config import into
 from utils.core.contract import ModelSpec, PoseModel
-from utils.core.geometry import Fit, cxcywh_to_xyxy, magnification, move_points, xyxy_to_cxcywh
-from utils.core.nms import keep_by_box
-from utils.core.poses import Candidates, Origin, Poses, Targets
+from utils.core.geometry import Fit, cxcywh_to_xyxy, xyxy_to_cxcywh
+from utils.core.oks import oks
+from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
@@ -42,32 +50,19 @@ class Gains:
     fl_gamma: float = 0.0
     label_smoothing: float = 0.0
     kp_bbox: float | tuple[float, ...] = 0.05  # side of keypoint objects as a share of the input, one or one for each
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Thresholds; those of keypoint objects and of the fusion are the published evaluation's."""
-
-    conf: float = 0.25  # of people
-    iou: float = 0.45
-    conf_thres_kp: float = 0.2  # of keypoint objects
-    iou_thres_kp: float = 0.25
-    conf_thres_kp_person: float = 0.3  # people below it keep the keypoints that they guessed
-    overwrite_tol: float = 50.0  # pixels of the original image: farther off than this nothing is replaced
-    no_kp_dets: bool = False  # no fusion
-    max_objects: int = 300  # that one pass of NMS leaves, people and keypoints together where one pass does
-    max_poses: int = 300
-
-    @property
-    def one_pass(self) -> bool:
-        """People and keypoint objects can share a pass where nothing that either needs would be lost."""
-        return self.iou == self.iou_thres_kp and self.conf_thres_kp >= self.conf
+    # Not published: what helps YOLO-Pose to learn from few samples, under its names.
+    kpt: float = 0.0  # 1 - OKS of people's keypoints, beside kp, which counts cells
+    kpt_sharpness: float = 1.0  # 1 is COCO's OKS
+    kpt_tail: float = 0.0  # above 0 far-off keypoints of small people keep a gradient
+    obj_kpt: float = 0.0  # share of the keypoints' OKS in what a person's objectness learns; the rest is the box's IoU
+    heat: float = 0.0  # above 0 the finest level also learns where every keypoint is, as a map; nothing decodes it
 
 
 class Model(PoseModel):
     """Raw output: per level one map (B, anchors * slots, H, W); slots are box, objectness, classes, keypoints.
 
-    The first classes are those of the people, the others their keypoints, in the order of the schema.
+    The first classes are those of the people, the others their keypoints, in the order of the schema. With `heat` there
+    is one map (B, K, H, W) more, an aid to learning as in YOLO-Pose.
     """
 
     published_names = (
@@ -79,6 +74,7 @@ class Model(PoseModel):
     select_type = Selection
     usual_recipe = "hyp.kp-p6.yaml"
     fuses = True
+    learning_aids = ("heat.",)
     letterbox = Fit(rounding="down")
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -95,7 +91,9 @@ class Model(PoseModel):
         self.head = nn.ModuleList(nn.Conv2d(c, anchors.shape[1] * slots, 1) for c in self.body.channels)
         for conv, stride in zip(self.head, self.body.strides, strict=True):
             add_priors(conv.bias.detach().view(anchors.shape[1], slots), stride, self.kinds)
+        self.heat = heat_branch(self.body.channels[0], spec.schema.count) if self.gains.heat else None
         self.register_buffer("anchors", anchors, persistent=False)  # (levels, A, 2) pixels
+        self.register_buffer("sigmas", torch.tensor(spec.schema.sigmas), persistent=False)  # (K)
 
     @classmethod
     def recognise(cls, published: Published) -> ModelSpec | None:
@@ -117,7 +115,9 @@ class Model(PoseModel):
         return max(self.body.strides)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(conv(x) for x, conv in zip(self.body(images), self.head, strict=True))
+        features = self.body(images)
+        levels = tuple(conv(x) for x, conv in zip(features, self.head, strict=True))
+        return levels if self.heat is None else (*levels, self.heat(features[0]))
 
     def slots(self, level: torch.Tensor) -> torch.Tensor:
         """A raw map by anchor and slot: (B, A, slots, H, W)."""
@@ -131,7 +131,7 @@ class Model(PoseModel):
 
     def _decode_view(self, raw: tuple[torch.Tensor, ...], view: View) -> Candidates:
         """Candidates whose scores (B, A, kinds) are those of all objects; a person's keypoints are as sure as it is."""
-        count = self.spec.schema.count
+        raw, count = raw[: len(self.body.strides)], self.spec.schema.count
         # fp16 cannot tell neighbouring pixels apart beyond 2048, so coordinates are always float32.
         slots = torch.cat([self.slots(level).permute(0, 1, 3, 4, 2).flatten(1, 3) for level in raw], 1).float()
         sizes = [(level.shape[-2], level.shape[-1]) for level in raw]
@@ -157,46 +157,7 @@ class Model(PoseModel):
 
     def objects(self, candidates: Candidates, image: int) -> tuple[Poses, Poses, float]:
         """People and keypoint objects of one image that NMS leaves, and how far they may be apart in input pixels."""
-        chosen = self.selection
-        scores, kinds = candidates.scores[image].max(-1)  # (A): what looks like two things counts as the likelier one
-        is_keypoint = kinds >= len(self.spec.classes)
-        if chosen.one_pass:
-            kept = self._survivors(candidates, image, scores, kinds, scores > chosen.conf, chosen.iou)
-            people = kept[(~is_keypoint[kept]).nonzero()[:, 0]]
-            found = kept[(is_keypoint[kept] & (scores[kept] >= chosen.conf_thres_kp)).nonzero()[:, 0]]
-        else:
-            likely = (scores > chosen.conf) & ~is_keypoint
-            people = self._survivors(candidates, image, scores, kinds, likely, chosen.iou)
-            likely = (scores > chosen.conf_thres_kp) & is_keypoint
-            found = self._survivors(candidates, image, scores, kinds, likely, chosen.iou_thres_kp)
-        people = people[: chosen.max_poses]
-        poses = Poses(
-            boxes=candidates.boxes[image][people],
-            scores=scores[people],
-            classes=kinds[people],
-            keypoints=candidates.keypoints[image][people],
-            keypoint_scores=candidates.keypoint_scores[image][people],
-        )
-        boxes, zoom = _on_the_image(candidates.boxes[image][found], candidates.origins[image : image + 1])
-        points = Poses(
-            boxes=boxes,
-            scores=scores[found],
-            classes=kinds[found] - len(self.spec.classes),
-            keypoints=xyxy_to_cxcywh(boxes)[:, None, :2],
-            keypoint_scores=scores[found][:, None],
-        )
-        return poses, points, chosen.overwrite_tol * zoom
-
-    def _survivors(
-        self, candidates: Candidates, image: int, scores: torch.Tensor, kinds: torch.Tensor, likely: torch.Tensor,
-        iou: float,
-    ) -> torch.Tensor:  # fmt: skip
-        """One pass of NMS, in which only objects of one kind are rivals: indices of what is left, best first."""
-        rows = likely.nonzero()[:, 0]
-        kept = keep_by_box(
-            candidates.boxes[image][rows], scores[rows], kinds[rows], iou=iou, limit=self.selection.max_objects
-        )
-        return rows[kept]
+        return people_and_points(candidates, image, self.selection, people=len(self.spec.classes))
 
     def fused(self, people: Poses, points: Poses, tolerance: float) -> Poses:
         """People whose guessed keypoints have given way to keypoint objects; those take their score along."""
@@ -220,31 +181,37 @@ class Model(PoseModel):
         stride = self.body.strides[0]
         size = (raw[0].shape[-2] * stride, raw[0].shape[-1] * stride)
         people = len(self.spec.classes)
-        return self.loss_of_objects(
-            raw, with_keypoint_objects(targets, size, sides=self.gains.kp_bbox, first_class=people)
-        )
+        objects = with_keypoint_objects(targets, size, sides=self.gains.kp_bbox, first_class=people)
+        terms = self.loss_of_objects(raw[: len(self.body.strides)], objects)
+        if self.heat is not None:
+            terms["heat"] = self.gains.heat * len(raw[0]) * heat_loss(raw[-1].float(), targets, stride)
+        return terms
 
     def loss_of_objects(self, raw: tuple[torch.Tensor, ...], objects: Targets) -> dict[str, torch.Tensor]:
         """The loss of targets that hold people and keypoint objects."""
         levels = [self._level_loss(i, self.slots(level).float(), objects) for i, level in enumerate(raw)]
         total = {name: torch.stack([level[name] for level in levels]).sum() for name in levels[0]}
+        weights = self._weights()
         batch = len(raw[0])  # the published recipes count on gradients that grow with the batch
-        return {
-            name: value * weight * batch for (name, value), weight in zip(total.items(), self._weights(), strict=True)
-        }
+        return {name: value * weights[name] * batch for name, value in total.items()}
 
-    def _weights(self) -> tuple[float, ...]:
-        """Gains of box, object, class and keypoint for this number of levels, kinds and pixels."""
+    def _weights(self) -> dict[str, float]:
+        """The gain of each term for this number of levels, kinds and pixels."""
         gains, per_level = self.gains, 3 / len(self.body.strides)
         size = (max(self.spec.input_size) / 640) ** 2
         kind = gains.cls * self.kinds / 80
-        return gains.box * per_level, gains.obj * size * per_level, kind * per_level, gains.kp * per_level
+        box, objectness, keypoint = gains.box * per_level, gains.obj * size * per_level, gains.kp * per_level
+        return {
+            "box": box, "object": objectness, "class": kind * per_level, "keypoint": keypoint, "similarity": gains.kpt,
+        }  # fmt: skip
 
     def _level_loss(self, index: int, slots: torch.Tensor, objects: Targets) -> dict[str, torch.Tensor]:
-        """The four terms of one level before weighting: slots (B, A, slots, H, W)."""
+        """The terms of one level before weighting: slots (B, A, slots, H, W)."""
         gains, stride = self.gains, self.body.strides[index]
         zero = slots.new_zeros(())
         terms = {"box": zero, "object": zero, "class": zero, "keypoint": zero}
+        if gains.kpt:
+            terms["similarity"] = zero
         boxes_grid = xyxy_to_cxcywh(objects.boxes.float()) / stride  # (N, 4)
         anchors_grid = self.anchors[index] / stride  # (A, 2)
         size = (slots.shape[-2], slots.shape[-1])
@@ -258,28 +225,43 @@ class Model(PoseModel):
             target = torch.cat((target[:, :2] - found.corner, target[:, 2:]), -1)  # (M, 4) relative to the cell
             iou = complete_iou(boxes_from_raw(matched[:, :BOX], anchor), target)  # (M)
             terms["box"] = (1 - iou).mean()
-            quality = last_writer(quality, (image, found.anchor, found.row, found.column), iou.detach().clamp(min=0))
             terms["class"] = class_loss(
                 matched[:, BOX + 1 : BOX + 1 + self.kinds], objects.classes[found.person],
                 smoothing=gains.label_smoothing, positive_weight=gains.cls_pw, focus=gains.fl_gamma,
             )  # fmt: skip
-            points = matched[:, BOX + 1 + self.kinds :].unflatten(-1, (-1, 2)).sigmoid() * 4 - 2  # (M, K, 2)
-            goal = objects.keypoints[found.person].float() / stride - found.corner[:, None]  # (M, K, 2)
-            visible = objects.visibility[found.person] > 0  # (M, K)
-            terms["keypoint"] = distance_loss(points * anchor[:, None], goal, visible)
+            place = (image, found.anchor, found.row, found.column)
+            points, similarity = self._keypoint_terms(matched, target, anchor, objects, found, stride)
+            terms |= points
+            worth = iou.detach().clamp(min=0)
+            worth = worth.lerp(similarity.where(similarity.isfinite(), worth), gains.obj_kpt)
+            quality = last_writer(quality, place, worth)
         objectness = cross_entropy(slots[:, :, BOX], quality, positive_weight=gains.obj_pw, focus=gains.fl_gamma)
         terms["object"] = objectness * OBJECTNESS_WEIGHTS[len(self.body.strides)][index]
         return terms
 
-
-def _on_the_image(boxes: torch.Tensor, origin: Sequence[Origin]) -> tuple[torch.Tensor, float]:
-    """Boxes cut to the part of the input that is image, and how many input pixels one of the original's is wide."""
-    if not origin:
-        return boxes, 1.0
-    height, width = origin[0].size
-    corners = move_points(np.array([[0.0, 0.0], [width, height]]), origin[0].to_input)
-    low, high = boxes.new_tensor(corners).repeat(1, 2)  # (4) each
-    return torch.minimum(torch.maximum(boxes, low), high), magnification(origin[0].to_input)
+    def _keypoint_terms(
+        self,
+        matched: torch.Tensor,
+        target: torch.Tensor,
+        anchor: torch.Tensor,
+        objects: Targets,
+        found: Matches,
+        stride: int,
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The terms of people's keypoints, and the OKS of each match (M), NaN for keypoint objects: they have none."""
+        goal = objects.keypoints[found.person].float() / stride - found.corner[:, None]  # (M, K, 2)
+        visible = objects.visibility[found.person] > 0  # (M, K)
+        points = matched[:, BOX + 1 + self.kinds :].unflatten(-1, (-1, 2))  # (M, K, 2)
+        places = (points.sigmoid() * 4 - 2) * anchor[:, None]  # (M, K, 2)
+        area = target[:, 2] * target[:, 3]  # of the box, in cells
+        terms = {"keypoint": distance_loss(places, goal, visible)}
+        if self.gains.kpt:
+            terms["similarity"] = keypoint_loss(
+                places, goal, visible.float(), area, self.sigmas,
+                sharpness=self.gains.kpt_sharpness, tail=self.gains.kpt_tail,
+            )  # fmt: skip
+        similarity = oks(places.detach(), goal, visible.float(), area, self.sigmas)
+        return terms, similarity.where(visible.any(-1), torch.nan)
 
 
 def _schema_of(names: Sequence[str], where: str) -> KeypointSchema:

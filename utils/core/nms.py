@@ -1,14 +1,22 @@
 """Which candidates survive: by box overlap, by keypoint similarity. Plain tensor code: it exports as it runs."""
 
+import importlib
+import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from threading import Thread
 
 import torch
-from torchvision.ops import nms
 
 from utils.core.oks import oks
 
 MAX_CANDIDATES = 30_000  # per image, best first, before overlaps are looked at
 PUBLISHED_STEP = 4096.0  # between the places to which classes are moved
+# Poses that suppress each other are settled in turn, two or three times in real images; a traced graph, which cannot
+# stop early, does it this often.
+ROUNDS = 8
 
 
 def keep_by_box(
@@ -30,6 +38,44 @@ def keep_by_box(
         apart = (edges.max() - edges.min() + 1).clamp(min=PUBLISHED_STEP)
         boxes = boxes + (classes * apart)[:, None].to(boxes.dtype)
     return nms(boxes, scores, iou)[:limit]
+
+
+def nms(boxes: torch.Tensor, scores: torch.Tensor, iou: float) -> torch.Tensor:
+    """torchvision's suppression. Plain calls on the CPU take its kernel straight from its library: all of torchvision
+    takes more than a second to import. Graphs, autocast and GPUs get the operator with all that belongs to it.
+    """
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    plain = type(boxes) is torch.Tensor and boxes.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if plain and not traced and (kernel := _kernel()):
+        return kernel(boxes, scores, iou)
+    return _whole()(boxes, scores, iou)
+
+
+@cache
+def _whole() -> Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]:
+    """The operator as torchvision has it, with its meaning in ONNX, its shapes and its types under autocast."""
+    # In a thread of its own: a graph that is being traced would record what torchvision computes while it is imported.
+    importing = Thread(target=importlib.import_module, args=("torchvision.ops",))
+    importing.start()
+    importing.join()
+    from torchvision import ops
+
+    return ops.nms
+
+
+@cache
+def _kernel() -> Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor] | None:
+    """The operator from torchvision's own library, found by its file; None where it lies elsewhere."""
+    package = importlib.util.find_spec("torchvision")  # finds it without running it
+    for folder in (package and package.submodule_search_locations) or ():
+        for library in sorted(Path(folder).glob("_C*")):
+            try:
+                torch.ops.load_library(library)
+            except OSError:
+                continue  # wants more than its own file, as on Windows: importing torchvision knows what
+            if hasattr(torch.ops.torchvision, "nms"):
+                return torch.ops.torchvision.nms
+    return None
 
 
 @dataclass(frozen=True)
@@ -54,12 +100,26 @@ def keep_by_oks(
 ) -> torch.Tensor:
     """Indices of the poses (N, K, 2) that resemble no better one by more than the threshold, best first."""
     order = scores.argsort(descending=True, stable=True)
-    rival = _resemblance(keypoints[order], areas[order], sigmas) > threshold  # (N, N)
-    alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
-    for i in range(len(order)):
-        if alive[i]:
-            alive[i + 1 :] &= ~rival[i + 1 :, i]
-    return order[alive]
+    return order[keep_ranked_by_oks(keypoints[order], areas[order], sigmas, threshold=threshold)]
+
+
+def keep_ranked_by_oks(
+    keypoints: torch.Tensor, areas: torch.Tensor, sigmas: torch.Tensor, *, threshold: float
+) -> torch.Tensor:
+    """The same for poses that are ranked already, the best first.
+
+    All decide at once, then again without those who are out by then, until nothing changes: after round r at least the
+    best r are final.
+    """
+    similarity = _resemblance(keypoints, areas, sigmas)  # (N, N)
+    rank = torch.arange(keypoints.shape[0], device=keypoints.device)
+    rivals = (similarity > threshold) & (rank[:, None] > rank)  # (N, N): the better ones that each resembles
+    alive = torch.ones_like(rank, dtype=torch.bool)
+    for _ in range(ROUNDS if torch.jit.is_tracing() else len(rank)):
+        previous, alive = alive, ~(rivals & alive).any(1)
+        if not torch.jit.is_tracing() and torch.equal(alive, previous):
+            break
+    return alive.nonzero()[:, 0]
 
 
 def keep_by_oks_softly(

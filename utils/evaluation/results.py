@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from utils.core.console import log
+from utils.core.files import write_text
 from utils.core.geometry import box_areas, xyxy_to_cxcywh, xyxy_to_xywh
 from utils.core.nms import Rivals
 from utils.core.poses import Origin, Poses
@@ -178,7 +179,7 @@ class Results:
         """A COCO results file, as evaluation servers take it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_coco()), encoding="utf-8")
+        write_text(path, json.dumps(self.to_coco()))
 
     def save_txt(self, folder: str | Path, category_ids: Sequence[int]) -> None:
         """One YOLO text file for every image, an empty one where nobody was found.
@@ -199,7 +200,7 @@ class Results:
                 for kind, row in zip(people.categories, _rows(people, origin), strict=True)
             ]
             text = "".join(f"{row}\n" for row in rows)
-            (folder / f"{Path(origin.path).stem}.txt").write_text(text, encoding="utf-8")
+            write_text(folder / f"{Path(origin.path).stem}.txt", text)
 
 
 PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused", "whole"))
