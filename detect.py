@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from utils.core import flags
 from utils.core.command import Parser, run
-from utils.core.config import ROOT, find
+from utils.core.config import ROOT
 from utils.core.console import log
 from utils.core.flags import EXAMPLE, EXAMPLE_WEIGHTS
 
@@ -44,20 +44,20 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     from models.layers import fused
     from utils.core.distributed import choose_device
     from utils.core.tta import read_views
+    from utils.core.weights import located, suffix_of
     from utils.inference.onnx_model import OnnxModel
     from utils.inference.predictor import OneStage
     from utils.inference.two_stage import TwoStage
 
-    device, select = choose_device(args.device), flags.selection(args)
+    device, views = choose_device(args.device), read_views(args.scales, args.flips)
+    select, own = flags.selections(args)
     shape = {"size": flags.image_size(args.img), "batch_size": args.batch_size}
-    select |= {"agnostic": True} if args.agnostic_nms else {}
-    views = read_views(args.scales, args.flips)
     if bool(args.det_model) != bool(args.pose_model):
         raise ValueError("--det-model and --pose-model belong together: one finds people, one their keypoints")
-    if args.weights.endswith(".onnx") and not args.det_model:
+    if suffix_of(args.weights or "") == ".onnx" and not args.det_model:
         if args.cfg or args.half or not all(view.is_plain for view in views) or set(select) - {"conf"}:
             raise ValueError(f"{args.weights}: thresholds, views and precision are part of it; export it with others")
-        exported = OnnxModel(find(args.weights), cuda=device.type == "cuda", conf=args.conf_thres, **shape)
+        exported = OnnxModel(located(args.weights), cuda=device.type == "cuda", conf=args.conf_thres, **shape)
         return exported, exported.spec
     if args.weights == EXAMPLE_WEIGHTS and not (args.det_model or args.cfg):
         if not (ROOT / EXAMPLE_WEIGHTS).exists():
@@ -68,7 +68,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
     one = {"device": device, "half": args.half, **shape}
     if not args.pose_model:
         return OneStage(fused(model), views=views, **one), model.spec
-    poser = load(args.pose_model)
+    poser = load(args.pose_model, select=own)
     return TwoStage(OneStage(fused(model), **one), fused(poser), half=args.half, views=views), poser.spec
 
 
@@ -120,10 +120,10 @@ def main() -> int:
     with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
         delivery, alter = Delivery(outputs_of(args, folder, spec), draw), changes_of(args, spec)
         tally = process(source, predict, delivery, batch_size=args.batch_size, alter=alter, window=window)
-    print(tally.line, *([f"skipped: {source.faults}"] if str(source.faults) else []), sep="\n")
-    if delivery.outputs and tally.frames:
-        print(f"results in {folder}")
-    return 0 if tally.frames else 1
+        if written := bool(delivery.outputs and tally.frames):
+            tally.write(folder / "summary.json")
+    print(tally.lines, *([f"results in {folder}"] if written else []), sep="\n")
+    return 1 if (args.strict and tally.faults) or not tally.frames else 0
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ COMPARED_ON = 16  # pictures
 
 def parse() -> argparse.Namespace:
     parser = Parser("Write a model as ONNX with its selection inside, as TorchScript, or for TI's accelerators.")
-    flags.add_model_flags(parser, weights="yolov5s6_kpts.pt", half="fp16 inside the file; input and output stay fp32")
+    flags.add_model_flags(parser, published=flags.PUBLISHED, half="fp16 inside the file; input and output stay fp32")
     parser.add_argument("--include", nargs="+", default=["onnx"], choices=FORMATS, help="which files to write")
     parser.add_argument("--out", metavar="DIR", help="where to; default: beside the weights")
     flags.add_image_flags(parser, batch=1)
@@ -56,7 +56,7 @@ def parse() -> argparse.Namespace:
 def batches_of(model: "PoseModel", data: "DataSpec", split: str) -> "EvaluationLoader":
     from utils.data.loader import Loading, evaluation_loader
 
-    return evaluation_loader(data.records(split), model.spec, Loading(1, 0), fit=model.letterbox)
+    return evaluation_loader(data.records(split), model.spec, Loading(1, 0), fit=model.letterbox, coding=model.coding)
 
 
 def drawn_people(model: "PoseModel") -> Iterator["torch.Tensor"]:
@@ -71,12 +71,12 @@ def drawn_people(model: "PoseModel") -> Iterator["torch.Tensor"]:
 
 def evaluated(model: "PoseModel", data: "DataSpec") -> float:
     """AP on the validation images, as val.py counts it."""
-    from utils.evaluation.evaluator import RIVALS, Evaluator
+    from utils.evaluation.evaluator import Evaluator
     from utils.inference.predictor import OneStage
 
-    rivals = RIVALS if model.spec.view == "person" else None
     batches, truth = batches_of(model, data, "val"), data.ground_truth("val")
-    evaluator = Evaluator(batches, truth, schema=data.schema, category_ids=data.category_ids("val"), rivals=rivals)
+    ids = data.category_ids("val")
+    evaluator = Evaluator(batches, truth, schema=data.schema, category_ids=ids, rivals=model.rivals)
     return evaluator(OneStage(model).poses_of).ap
 
 
@@ -86,8 +86,8 @@ def main() -> None:
         raise ValueError("--int8: needs pictures to calibrate with and to count AP on; give them with --data")
     from models.build import load, rebuilt, resized
     from models.layers import fused
-    from utils.core.config import find
     from utils.core.distributed import choose_device
+    from utils.core.weights import is_address, located
     from utils.data.annotations import DataSpec
     from utils.export import files
     from utils.export.layout import Export
@@ -102,9 +102,9 @@ def main() -> None:
         model.spec.input_size, args.batch_size, args.layout or "fixed", "batch" in dynamic, "size" in dynamic,
         half=args.half, simplify=args.simplify, **({"opset": args.opset} if args.opset else {}),
     )  # fmt: skip
-    source = find(args.weights or args.cfg)
-    is_yaml = source.suffix in (".yaml", ".yml")
-    stem = Path(args.out or ("." if is_yaml else source.parent)) / source.stem
+    source = located(typed := args.weights or args.cfg)
+    elsewhere = source.suffix in (".yaml", ".yml") or is_address(typed)
+    stem = Path(args.out or ("." if elsewhere else source.parent)) / source.stem
     pictures = (batch.images for batch in batches_of(model, data, "val")) if data else drawn_people(model)
     compared = [] if args.no_check else list(islice(pictures, COMPARED_ON))
     job = files.Job(lean, export, stem, {"command": " ".join(sys.argv), "weights": source.name}, compared)

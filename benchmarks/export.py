@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Callable
 
+import onnx
 import torch
-from onnxruntime import InferenceSession
+from onnxruntime import InferenceSession, SessionOptions
 
 from benchmarks.timing import machine, medians
 from models.build import load
@@ -15,9 +16,8 @@ from utils.core.poses import Poses
 from utils.core.tta import View
 from utils.data.people import SceneSettings, draw
 from utils.export import graphs
-from utils.export.layout import DETECTIONS, Export, leaves, maps
+from utils.export.layout import DETECTIONS, IMAGES, Export, leaves, maps
 from utils.export.onnx import finished, to_onnx
-from utils.export.session import onnx_session
 
 
 def whole(model: PoseModel, network: Callable[[torch.Tensor], object], images: torch.Tensor) -> list[Poses]:
@@ -30,14 +30,21 @@ def raw_maps(model: PoseModel, images: torch.Tensor) -> list[torch.Tensor]:
         return leaves(maps(model, model(images)))
 
 
+def session(file: bytes) -> InferenceSession:
+    """With as many threads as torch has."""
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
 def latency(model: PoseModel, size: int, *, repeats: int, compiled: bool) -> None:
     """From the input tensor to the people, batch 1: the file, its part after the network, and torch."""
     export = Export((size, size), simplify=True)
     exported = to_onnx(model, export)
-    file = onnx_session(finished(exported, model, export, {}))
-    after = InferenceSession(
-        graphs.between(exported.graph, exported.raw, [DETECTIONS]).SerializeToString(),
-        providers=["CPUExecutionProvider"],
+    written = finished(exported, model, export, {})
+    file = session(written)
+    after = session(
+        graphs.between(onnx.load_model_from_string(written), exported.raw, [DETECTIONS]).SerializeToString()
     )
     scene, _ = fit(draw(0, 0, SceneSettings()).image, (size, size), model.letterbox)
     images = to_unit(stack([scene]))
@@ -46,7 +53,7 @@ def latency(model: PoseModel, size: int, *, repeats: int, compiled: bool) -> Non
     )
     last = images.contiguous(memory_format=torch.channels_last)
     cases: dict[str, Callable[[], object]] = {
-        "ONNX Runtime, selection inside": lambda: file(images),
+        "ONNX Runtime, selection inside": lambda: file.run(None, {IMAGES: images.numpy()}),
         "decoding and selection of it alone": lambda: after.run(None, found_by_network),
         "torch, eager": lambda: whole(model, model, last),
     }

@@ -1,18 +1,39 @@
 """python -m benchmarks.simota: what choosing the cells costs beside the forward pass of YOLOX-Pose, and its memory."""
 
 import argparse
-import resource
+from pathlib import Path
 
 import torch
 
 from benchmarks.timing import machine, medians
 from benchmarks.yolo_pose import crowd
 from models.build import load
+from utils.core.contract import PoseModel
 
 
-def peak_mib() -> float:
-    """The most memory that this process has had, in MiB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory_mib(key: str) -> float:
+    """Of this process, as Linux counts it: VmRSS is what it has, VmHWM the most that it has had since `forget_peak`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def growth_of(model: PoseModel, images: int, people: int, side: int, generator: torch.Generator) -> tuple[float, float]:
+    """By how many MiB the assignment grows the process at most, and what one table of persons by cells takes.
+
+    The maps are random: the memory of a network that ran before would be used again and hide what the assignment needs.
+    """
+    outputs = 4 + 1 + len(model.spec.classes) + 3 * model.spec.schema.count
+    shapes = [(images, outputs, side // stride, side // stride) for stride in model.body.strides]
+    slots, grid = model._read(tuple(torch.randn(shape, generator=generator) for shape in shapes))
+    targets = model._people(crowd(model, images, people, side, generator))
+    before = memory_mib("VmRSS")
+    forget_peak()
+    model.assigned(slots, grid, targets)
+    return memory_mib("VmHWM") - before, images * people * len(grid.strides) * 4 / 2**20
 
 
 def main() -> None:
@@ -20,34 +41,29 @@ def main() -> None:
     parser.add_argument("--cfg", default="yolox_pose_s.yaml")
     parser.add_argument("--img", type=int, default=640)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--people", type=int, default=8, help="in each image")
-    parser.add_argument("--crowd", type=int, default=200, help="people in the one image of the memory figure")
+    parser.add_argument("--people", type=int, nargs="+", default=[4, 30], help="in each image")
+    parser.add_argument("--crowd", type=int, default=200, help="people in each image of the memory figures")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     model = load(args.cfg)
     generator = torch.Generator().manual_seed(0)
+    print(machine())
+    growth_of(model, 1, 1, args.img, generator)  # what the first call alone loads is no table
+    for images in (1, args.batch):
+        growth, table = growth_of(model, images, args.crowd, args.img, generator)
+        print(f"{args.crowd} people in each of {images}: {growth:.0f} MiB at most, {growth / table:.1f} tables of them")
     images = torch.rand(args.batch, 3, args.img, args.img, generator=generator)
-    people = model._people(crowd(model, args.batch, args.people, args.img, generator))
-    crowded = model._people(crowd(model, 1, args.crowd, args.img, generator))
     with torch.no_grad():
         slots, grid = model._read(model(images))
-        alone, _ = model._read(model(images[:1]))
-        before = peak_mib()
-        model.assigned(alone, grid, crowded)
-        growth = peak_mib() - before
-        taken = medians(
-            {"forward": lambda: model(images), "assign": lambda: model.assigned(slots, grid, people)},
-            repeats=args.repeats,
-            warm_up=1,
-        )
-    print(machine())
-    print(f"{args.cfg} at {args.img}, batch {args.batch}, {args.people} people in each image")
-    print(f"forward {taken['forward']:.0f} ms, assignment {taken['assign']:.0f} ms", end="")
-    print(f" ({taken['assign'] / taken['forward']:.1%} of it)")
-    table = args.crowd * len(grid.strides) * 4 / 2**20
-    print(
-        f"{args.crowd} people in one image: the peak grows by {growth:.0f} MiB; one table of theirs is {table:.1f} MiB"
-    )
+        cases = {"forward": lambda: model(images)}
+        for people in args.people:
+            targets = model._people(crowd(model, args.batch, people, args.img, generator))
+            cases[str(people)] = lambda targets=targets: model.assigned(slots, grid, targets)
+        taken = medians(cases, repeats=args.repeats, warm_up=1)
+    forward = taken.pop("forward")
+    print(f"{args.cfg} at {args.img}, batch {args.batch}: forward {forward:.0f} ms")
+    for people, milliseconds in taken.items():
+        print(f"{people} people in each image: assignment {milliseconds:.0f} ms, {milliseconds / forward:.1%} of it")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lets `python demos/image.py` find the house: the only place that touches sys.path."""
+"""Lets `python demos/image.py` find the house; only a file of this name touches sys.path."""
 
 import sys
 from pathlib import Path

@@ -1,14 +1,12 @@
 """python -m demos.fusion_figure: draws docs/kapao.png, what the fusion does, on a person of a few lines."""
 
-import argparse
+from typing import TYPE_CHECKING
 
-import matplotlib
-import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from utils.core.command import Parser, run
 
-from models.fusion import fuse
+if TYPE_CHECKING:  # imported where something is drawn: --help answers at once
+    import torch
+    from matplotlib.axes import Axes
 
 BONES = ((0, 1), (1, 2), (2, 3), (1, 4), (4, 5), (1, 6), (6, 7), (6, 8))
 # A pose object's guesses: head, neck, right arm, left arm, hip, feet; x to the right, y downwards.
@@ -22,7 +20,7 @@ TOLERANCE = 16.0
 GUESS, OBJECT, RESULT, FAINT = "#7a7f87", "#d9661f", "#1f6fb4", "#c9ccd1"
 
 
-def canvas(axes: Axes, title: str) -> None:
+def canvas(axes: "Axes", title: str) -> None:
     axes.set_xlim(0, 105)
     axes.set_ylim(104, 0)
     axes.set_aspect("equal")
@@ -31,12 +29,14 @@ def canvas(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
 
 
-def pose(axes: Axes, points: torch.Tensor, color: str) -> None:
+def pose(axes: "Axes", points: "torch.Tensor", color: str) -> None:
     for a, b in BONES:
         axes.plot(*points[[a, b]].T.tolist(), color=color, linewidth=2.5, solid_capstyle="round", zorder=2)
 
 
-def squares(axes: Axes, colors: dict[int, str]) -> None:
+def squares(axes: "Axes", colors: dict[int, str]) -> None:
+    from matplotlib.patches import Rectangle
+
     for i, (x, y, _, score) in enumerate(OBJECTS):
         color = colors.get(i, OBJECT)
         axes.add_patch(Rectangle((x - 4, y - 4), 8, 8, fill=False, edgecolor=color, linewidth=1.6, zorder=3))
@@ -44,6 +44,14 @@ def squares(axes: Axes, colors: dict[int, str]) -> None:
 
 
 def draw(path: str) -> None:
+    import matplotlib
+    import torch
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle, Rectangle
+
+    from models.fusion import fuse
+
+    matplotlib.use("Agg")
     guesses = torch.tensor(PERSON, dtype=torch.float32)
     objects = torch.tensor(OBJECTS)
     points, kinds = objects[:, :2], objects[:, 2].long()
@@ -79,11 +87,10 @@ def draw(path: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the figure of docs/kapao.md.")
+    parser = Parser("Draw the figure of docs/kapao.md.")
     parser.add_argument("--out", default="docs/kapao.png", metavar="PNG", help="default: docs/kapao.png")
-    matplotlib.use("Agg")
     draw(parser.parse_args().out)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -21,7 +21,7 @@ SURE = 0.3  # keypoint score from which something is drawn, where there are no k
 
 def add_model_flags(parser: argparse.ArgumentParser, *, conf: float) -> None:
     """The options that KAPAO's demos share; its thresholds go to families that have them."""
-    flags.add_model_flags(parser, weights=flags.EXAMPLE_WEIGHTS)
+    flags.add_model_flags(parser, weights=flags.EXAMPLE_WEIGHTS, published=flags.PUBLISHED_DEMO)
     flags.add_image_flags(parser, batch=1)
     flags.add_select_flags(parser)
     parser.set_defaults(usual={"conf": conf, "iou": 0.45, "conf_thres_kp": conf, "iou_thres_kp": 0.45})
@@ -79,8 +79,10 @@ def refuse_objects(args: argparse.Namespace, predictor: "OneStage", names: Seque
 
 def add_video_flags(parser: argparse.ArgumentParser, *, video: str, tag: int) -> None:
     group = parser.add_argument_group("video")
-    group.add_argument("-p", "--video-path", metavar="FILE", help="a video; default: a film of drawn people")
+    what = "a video; default: that of the published demo where it is here, else a film of drawn people"
+    group.add_argument("-p", "--video-path", metavar="FILE", help=what)
     group.add_argument("--yt-id", metavar="ID", help=f"a YouTube video, by yt-dlp; the published demo's is {video}")
+    parser.set_defaults(published_video=video)
     group.add_argument("--tag", type=int, default=tag, help="its format: 135 480p, 136 720p, 137 1080p")
     group.add_argument("--start", type=float, default=0.0, metavar="S", help="begin at this second")
     group.add_argument("--end", type=float, default=-1.0, metavar="S", help="end at this second; -1: to the end")
@@ -89,12 +91,14 @@ def add_video_flags(parser: argparse.ArgumentParser, *, video: str, tag: int) ->
 
 
 def video_of(args: argparse.Namespace) -> "Excerpt":
-    """The video that was named, the one that yt-dlp fetches, or a film of drawn people."""
-    from utils.inference.media.excerpt import Excerpt, fetched
+    """The video that was named, the one that yt-dlp fetches, the published demo's, or a film of drawn people."""
+    from utils.inference.media.excerpt import Excerpt, fetched, place_of
 
     if args.video_path and args.yt_id:
         raise ValueError("-p and --yt-id: found both; expected one of them")
-    path = args.video_path or (str(fetched(args.yt_id, args.tag)) if args.yt_id else drawn_film())
+    published = place_of(args.published_video, args.tag)
+    usual = str(published) if published.exists() else None
+    path = args.video_path or (str(fetched(args.yt_id, args.tag)) if args.yt_id else usual or drawn_film())
     return Excerpt(path, start=args.start, end=args.end)
 
 
@@ -130,5 +134,5 @@ def run_video(
     quiet_decoders()
     window = Window.open("Limber", "--display") if args.display else None
     tally = process(source, predictor, Delivery(outputs, draw), batch_size=1, window=window)
-    print(tally.line)
+    print(tally.lines)
     return 0 if tally.frames else 1

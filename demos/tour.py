@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.core.command import run
+from utils.core.command import Parser, run
 
 FOLDER = Path("runs/demo")
 WEIGHTS = "weights/yolov5n6_kpts_people.safetensors"
@@ -62,6 +62,7 @@ def table() -> str:
 
 
 def main() -> int:
+    Parser("Draw people, count the AP of the embedded weights, teach them more, draw what they find.").parse_args()
     shutil.rmtree(FOLDER, ignore_errors=True)
     started = time.perf_counter()
     for number, step in enumerate(STEPS, 1):

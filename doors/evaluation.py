@@ -16,7 +16,7 @@ from utils.data.annotations import DataSpec
 from utils.data.loader import Loading, evaluation_loader
 from utils.data.one_class import Data, OneClass
 from utils.evaluation.coco import Tool, check_tool
-from utils.evaluation.evaluator import RIVALS, Evaluation, Evaluator
+from utils.evaluation.evaluator import Evaluation, Evaluator
 from utils.evaluation.report import write_report
 from utils.evaluation.stopwatch import Stopwatch
 from utils.inference.predictor import OneStage
@@ -57,8 +57,7 @@ def evaluator_of(
         records, spec, loading, detected=bool(detections), fit=model.letterbox, coding=model.coding
     )
     truth, ids = data.ground_truth(split), data.category_ids(split)
-    rivals = RIVALS if spec.view == "person" else None
-    return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=checked, rivals=rivals)
+    return Evaluator(batches, truth, schema=data.schema, category_ids=ids, tool=checked, rivals=model.rivals)
 
 
 def last_look(

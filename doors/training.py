@@ -21,7 +21,7 @@ from utils.core.contract import PoseModel
 from utils.core.distributed import choose_device, gather, rank, wait_for_all, world_size
 from utils.core.runs import new_run
 from utils.core.tta import read_views
-from utils.data.check import save_statistics
+from utils.data.checking.pages import save_statistics
 from utils.data.loader import Loading, training_loader
 from utils.data.recipe import Augment
 from utils.data.records import Records

@@ -11,12 +11,14 @@ import torch
 
 from models import families
 from models.graph import scaled
+from models.pickled import stranger
 from utils.core import checkpoint
 from utils.core.config import find, into, read_yaml
 from utils.core.console import log
 from utils.core.contract import ModelSpec, PoseModel, read_rows
 from utils.core.published import read_published
 from utils.core.schema import KeypointSchema
+from utils.core.weights import located
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,21 @@ def load(
 ) -> PoseModel:
     """A model in evaluation mode, from a YAML, one of our checkpoints or a published one.
 
-    With `cfg` the model is that YAML's and takes from the weights what fits; without, the checkpoint decides.
+    With `cfg` the model is that YAML's and takes from the weights what fits; without, the checkpoint decides, and
+    with a recipe for keypoint objects a detector's layers are those of a new model.
     `schema` and `classes` are the data's. `select` holds thresholds that a user chose: a family without them says so.
     `usual` holds those of a command, `recipe` a hyp YAML's values: of both a family takes what is its own.
     """
     if weights is None and cfg is None:
-        raise ValueError("neither weights nor a model YAML given; expected at least one")
-    file = find(weights) if weights is not None else None
+        raise ValueError("neither weights nor a model YAML given; name one with --weights or --cfg")
+    file = located(weights) if weights is not None else None
     if file is not None and cfg is None and file.suffix in (".yaml", ".yml"):
         file, cfg = None, file
     source = _read_weights(file) if file is not None else None
-    if cfg is None:
+    grown = _grown(source, schema, classes, recipe or {}) if source is not None and cfg is None else None
+    if grown is not None:
+        spec = grown
+    elif cfg is None:
         assert source is not None
         spec = _checked(source, schema, classes)
     else:
@@ -65,7 +71,7 @@ def load(
         if source is not None and source.spec is not None and source.spec.family == spec.family:
             spec = families.find(spec.family).starting_from(spec, source.spec)
     model = _construct(spec, select or {}, usual or {}, recipe or {}, str(cfg or file))
-    if source is not None and cfg is None:
+    if source is not None and cfg is None and grown is None:
         _take_all(model, source)
     elif source is not None:
         _take_what_fits(model, source)
@@ -74,9 +80,9 @@ def load(
 
 def family_of(weights: str | Path | None, cfg: str | Path | None) -> type[PoseModel]:
     """The family of the model that `load` would make of the same two."""
-    source = find(cfg or weights) if cfg or weights else None
-    if source is None:
-        raise ValueError("neither weights nor a model YAML given; expected at least one")
+    if not (cfg or weights):
+        raise ValueError("neither weights nor a model YAML given; name one with --weights or --cfg")
+    source = find(cfg) if cfg else located(weights)
     if source.suffix in (".yaml", ".yml"):
         return families.find(read_model_yaml(source).family)
     spec = _read_weights(source).spec
@@ -167,6 +173,11 @@ def _read_weights(path: Path) -> _Weights:
         spec = ModelSpec.from_values(ours.header.get("spec", {}), str(path))
         return _Weights(str(path), ours.tensors, spec)
     published = read_published(path)
+    if what := stranger(published):
+        raise ValueError(
+            f"{path}: {what}; it is none of the networks here, and its weights fit none of them. Its data and its "
+            "labels are read as they are: docs/migration.md"
+        )
     tensors = published.tensors()
     for name in families.names():
         family = families.find(name)
@@ -209,6 +220,27 @@ def _checked(source: _Weights, schema: KeypointSchema | None, classes: tuple[str
     if schema is not None and schema.names != spec.schema.names:
         log.info("%s: its keypoints take the names of the data", source.path)
     return replace(spec, schema=schema or spec.schema, classes=classes or spec.classes)
+
+
+def _grown(
+    source: _Weights, schema: KeypointSchema | None, classes: tuple[str, ...] | None, recipe: Mapping[str, Any]
+) -> ModelSpec | None:
+    """A network of keypoint objects is a detector of more classes: its layers and a recipe for such say all of it."""
+    detector, reader = source.spec, _fusing_reader(recipe)
+    if detector is None or detector.schema.count or not (schema and schema.count and reader):
+        return None
+    log.info("%s: a detector; a new %s model takes its layers", source.path, reader)
+    head = {name: detector.head[name] for name in ("inputs", "anchors")}
+    return replace(detector, family=reader, schema=schema, classes=classes or detector.classes, head=head)
+
+
+def _fusing_reader(recipe: Mapping[str, Any]) -> str | None:
+    """The family of keypoint objects that reads what no other family does of a recipe, if there is one."""
+    read = {name: {entry.name for entry in fields(families.find(name).gains_type)} for name in families.names()}
+    for name in filter(lambda name: families.find(name).fuses, read):
+        if recipe.keys() & read[name] - set().union(*(keys for other, keys in read.items() if other != name)):
+            return name
+    return None
 
 
 def _take_all(model: PoseModel, source: _Weights) -> None:

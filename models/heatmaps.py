@@ -1,9 +1,13 @@
 """Heat maps: rendering where keypoints are, and reading it off again; coordinates are cells (x, y) of the map."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch.nn import functional
 
 LOWEST, HIGHEST = 0.001, 50.0  # of a map before its logarithm, as in the UDP code
+LEAST = 1e-10  # the same, in DARK
 # OpenCV's blur of seven cells whose sigma is not given has this table; wider ones follow a formula.
 SEVEN = (0.03125, 0.109375, 0.21875, 0.28125, 0.21875, 0.109375, 0.03125)
 
@@ -69,37 +73,61 @@ def quarter_step(maps: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     return place + 0.25 * slope.sign() * inner[..., None]
 
 
-def newton_step(maps: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+def newton_step(maps: torch.Tensor, place: torch.Tensor, blur: int = 0) -> torch.Tensor:
     """Peaks moved to the top of the bell: one Newton step on the logarithm of the blurred map, as in UDP.
+
+    `blur`: under a Gaussian of so many cells, as in mmpose; 0: under the UDP code's own, stretched to the old range.
+    """
+    if blur:
+        smooth = blurred(maps, blur, edge="zeros")
+    else:
+        smooth = blurred(maps, len(SEVEN))
+        low, high, top = smooth.amin((2, 3), True), smooth.amax((2, 3), True), maps.amax((2, 3), True)
+        smooth = (smooth - low) / (high - low).clamp(min=1e-12) * top
+    at = _around(smooth.clamp(LOWEST, HIGHEST).log(), place)
+    bend_x, bend_y = at(1, 0) - 2 * at(0, 0) + at(-1, 0), at(0, 1) - 2 * at(0, 0) + at(0, -1)
+    twist = (at(1, 1) - at(1, 0) - at(0, 1) + 2 * at(0, 0) - at(-1, 0) - at(0, -1) + at(-1, -1)) / 2
+    return place - _to_the_top(at, bend_x, bend_y, twist)
+
+
+def dark_step(maps: torch.Tensor, place: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The same from curvatures over two cells, for bells of so many cells; peaks beside the border stay.
 
     Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", 2020 (DARK).
     """
-    smooth = blurred(maps, len(SEVEN))
-    low, high, top = smooth.amin((2, 3), True), smooth.amax((2, 3), True), maps.amax((2, 3), True)
-    smooth = (smooth - low) / (high - low).clamp(min=1e-12) * top
-    logs = smooth.clamp(LOWEST, HIGHEST).log()
+    smooth = blurred(maps, 2 * int(3 * sigma + 0.5) - 1, edge="zeros")
+    ratio = maps.amax((2, 3), True) / smooth.amax((2, 3), True).clamp(min=LEAST)
+    at = _around((smooth * ratio).clamp(min=LEAST).log(), place)
+    bend_x, bend_y = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4, (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
+    twist = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
+    height, width = maps.shape[-2:]
+    x, y = place[..., 0], place[..., 1]
+    inner = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+    return place - _to_the_top(at, bend_x, bend_y, twist) * inner[..., None]
 
-    def at(x: int, y: int) -> torch.Tensor:
-        return sample(logs, place + place.new_tensor([x, y]))
 
-    centre = at(0, 0)
+def _around(logs: torch.Tensor, place: torch.Tensor) -> Callable[[int, int], torch.Tensor]:
+    """Values (B, K) of maps so many cells right of and below the peaks."""
+    return lambda x, y: sample(logs, place + place.new_tensor([x, y]))
+
+
+def _to_the_top(
+    at: Callable[[int, int], torch.Tensor], bend_x: torch.Tensor, bend_y: torch.Tensor, twist: torch.Tensor
+) -> torch.Tensor:
+    """The Newton step (B, K, 2), to be subtracted: from slopes and curvatures; none where a map is flat."""
     slope_x, slope_y = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
-    bend_x, bend_y = at(1, 0) - 2 * centre + at(-1, 0), at(0, 1) - 2 * centre + at(0, -1)
-    twist = (at(1, 1) - at(1, 0) - at(0, 1) + 2 * centre - at(-1, 0) - at(0, -1) + at(-1, -1)) / 2
     determinant = bend_x * bend_y - twist * twist
     flat = determinant.abs() < 1e-12
     determinant = torch.where(flat, torch.ones_like(determinant), determinant)
-    step_x = (bend_y * slope_x - twist * slope_y) / determinant
-    step_y = (bend_x * slope_y - twist * slope_x) / determinant
-    step = torch.stack((step_x, step_y), -1)
-    return place - torch.where(flat[..., None], torch.zeros_like(step), step)
+    step = torch.stack((bend_y * slope_x - twist * slope_y, bend_x * slope_y - twist * slope_x), -1)
+    return torch.where(flat[..., None], torch.zeros_like(step), step / determinant[..., None])
 
 
-def blurred(maps: torch.Tensor, kernel: int) -> torch.Tensor:
-    """Maps (B, K, H, W) under a Gaussian of so many cells, mirrored at the border, as OpenCV does it."""
+def blurred(maps: torch.Tensor, kernel: int, edge: Literal["mirror", "zeros"] = "mirror") -> torch.Tensor:
+    """Maps (B, K, H, W) under a Gaussian of so many cells; beyond the border OpenCV sees a mirror image, mmpose 0."""
     line = torch.tensor(_bell(kernel), dtype=maps.dtype, device=maps.device)
     reach, channels = kernel // 2, maps.shape[1]
-    padded = functional.pad(maps, (reach, reach, reach, reach), mode="reflect")
+    padded = functional.pad(maps, (reach, reach, reach, reach), mode="reflect" if edge == "mirror" else "constant")
     across = functional.conv2d(padded, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return functional.conv2d(across, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
 

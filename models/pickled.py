@@ -12,6 +12,8 @@ from utils.core.unpickling import Record
 
 ACTIVATIONS = {"SiLU": "silu", "ReLU": "relu", "Hardswish": "hardswish", "LeakyReLU": "leaky_relu", "Identity": "none"}
 
+OF_YOLOV7 = ("IKeypoint", "IDetect", "IAuxDetect", "IBin")
+
 
 @dataclass(frozen=True)
 class Pickled:
@@ -50,6 +52,18 @@ def read_network(published: Published) -> Pickled | None:
     except ValueError as error:
         raise ValueError(f"{published.path}: {error}") from None
     return Pickled(rows, head, inputs, class_names)
+
+
+def stranger(published: Published) -> str | None:
+    """What a pickled network is whose layers nobody here can build, whatever they are called; None for any other."""
+    network = published.module
+    layers = network.children.get("model") if network else None
+    if network is None or layers is None or not layers.children:
+        return None
+    head = list(layers.children.values())[-1].kind
+    if network.origin.startswith("ultralytics."):
+        return f"a {network.kind} of Ultralytics' package"
+    return f"a network of YOLOv7 (its head is '{head}')" if head in OF_YOLOV7 else None
 
 
 def _class_names(names: Any, count: int) -> tuple[str, ...]:

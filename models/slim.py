@@ -1,16 +1,16 @@
 """python -m models.slim FILE --out OUT: a checkpoint at half its size, its larger weights in half precision."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from utils.core import checkpoint
 from utils.core.command import Parser, run
 from utils.core.console import log
 
+if TYPE_CHECKING:  # imported where it is used: --help answers at once
+    import torch
 
-def slimmed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+
+def slimmed(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     """Matrices and kernels in half precision; statistics and biases, which are few, stay as they are."""
     return {
         name: tensor.half() if tensor.ndim > 1 and tensor.is_floating_point() else tensor
@@ -20,6 +20,8 @@ def slimmed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def slim(source: Path, target: Path) -> None:
     """Write the half-sized twin of one of our checkpoints; what is known about it stays the same."""
+    from utils.core import checkpoint
+
     if not checkpoint.is_safetensors(source):
         raise ValueError(
             f"{source}: not a checkpoint of ours; expected the best.safetensors or last.safetensors of a run"

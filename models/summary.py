@@ -3,17 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from models.build import load
-from models.layers import fused
 from utils.core.command import Parser, run
-from utils.core.contract import PoseModel
 from utils.core.flags import image_size
+
+if TYPE_CHECKING:  # imported where they are used: --help answers at once
+    from torch import nn
+
+    from utils.core.contract import PoseModel
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,23 @@ class Summary:
 
     params: int
     gmacs: float
+    conv_gmacs: float  # of these what convolutions multiply, without the biases that are added
     input_size: tuple[int, int]
     parts: tuple[Part, ...]
 
 
-def summarise(model: PoseModel, size: tuple[int, int] | None = None) -> Summary:
+def summarise(model: "PoseModel", size: tuple[int, int] | None = None) -> Summary:
     """Count without computing: the network runs on tensors that have a shape and no values.
 
     A GMAC is 1e9 multiply-adds: one for each use of a weight, and one for each bias that is added. This rule, on the
     fused network, gives the published figures.
     """
+    import torch
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from models.layers import fused
+
     size = size or model.spec.input_size
     if any(side % model.stride for side in size):
         raise ValueError(f"--img {size[0]} {size[1]}: both sides must be multiples of {model.stride}")
@@ -68,11 +73,11 @@ def summarise(model: PoseModel, size: tuple[int, int] | None = None) -> Summary:
     parts = tuple(
         Part(name, _what(model, name), shapes[name], _params(model.get_submodule(name)), gmacs(name)) for name in shapes
     )
-    total = (counter.get_total_flops() / 2 + sum(biases.values())) / 1e9
-    return Summary(_params(model), total, size, parts)
+    multiplied, added = counter.get_total_flops() / 2, sum(biases.values())
+    return Summary(_params(model), (multiplied + added) / 1e9, multiplied / 1e9, size, parts)
 
 
-def _is_part(name: str, module: nn.Module) -> bool:
+def _is_part(name: str, module: "nn.Module") -> bool:
     """The rows of a graph, and whatever else stands directly in the model."""
     return (name.count(".") == 2 and ".layers." in f".{name}.") or (name.count(".") == 0 and name not in ("", "body"))
 
@@ -82,11 +87,11 @@ def _shapes(output: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(entry.shape[1:]) for entry in maps)
 
 
-def _params(module: nn.Module) -> int:
+def _params(module: "nn.Module") -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _what(model: PoseModel, name: str) -> str:
+def _what(model: "PoseModel", name: str) -> str:
     index = name.rpartition(".")[2]
     if not index.isdigit():
         head = model.spec.head
@@ -99,7 +104,7 @@ def _what(model: PoseModel, name: str) -> str:
     return f"{row.layer}{repeats}{arguments}{options}  <- {source}"
 
 
-def as_text(name: str, model: PoseModel, summary: Summary) -> str:
+def as_text(name: str, model: "PoseModel", summary: Summary) -> str:
     spec = model.spec
     lines = [
         f"{name}: {spec.family}, {spec.schema.count} keypoints, {len(spec.classes)} "
@@ -115,6 +120,7 @@ def as_text(name: str, model: PoseModel, summary: Summary) -> str:
             lines.append(f"{index if first else '':>4}  {' x '.join(map(str, shape)):<27}{numbers}".rstrip())
     height, width = summary.input_size
     lines += ["", f"{summary.params:,} parameters, {summary.gmacs:.1f} GMACs at {height} x {width}"]
+    lines += [f"{2 * summary.conv_gmacs:.2f} GFLOPs, as many count: twice what convolutions multiply, without biases"]
     return "\n".join(lines)
 
 
@@ -124,6 +130,8 @@ def main() -> None:
     parser.add_argument("--img", type=int, nargs="+", metavar="PX", help="input side, or height and width")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     args = parser.parse_args()
+    from models.build import load
+
     model = load(args.name)
     summary = summarise(model, image_size(args.img))
     if args.json:

@@ -9,6 +9,7 @@ import torch
 from models.build import renamed
 from models.hrnet import COARSEST, settings_of
 from utils.core.contract import ModelSpec, PoseModel
+from utils.core.nms import Rivals
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
 from utils.core.schema import KeypointSchema
@@ -19,9 +20,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colour
 
 @dataclass(frozen=True)
 class Rescoring:
-    """What the score of a pose is: the mean score of the keypoints that count."""
+    """What the score of a pose is, the mean score of the keypoints that count; and which poses of an image stay."""
 
     visible_from: float = 0.2  # keypoints with a higher score count
+    rivals: float = Rivals.above  # OKS from which two poses are the same person: the better one stays
+    soft_rivals: bool = False  # neither is dropped; both are weakened by their likeness, and the best twenty stay
 
 
 class TopDown(PoseModel):
@@ -34,6 +37,7 @@ class TopDown(PoseModel):
         if spec.view != "person":
             raise ValueError(f"view: '{spec.view}' found; {spec.family} looks at one person at a time: view: person")
         self.selection = selection
+        self.rivals = Rivals(selection.rivals, soft=selection.soft_rivals)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 

@@ -51,7 +51,8 @@ class People:
     def of_rows(cls, rows: np.ndarray) -> "People":
         """From detections (N, 6 + 3K); rows with score 0 only fill up."""
         rows = rows[rows[:, 4] > 0]
-        return cls(rows[:, :4], rows[:, 4], rows[:, 5].astype(int), rows[:, 6:].reshape(len(rows), -1, 3))
+        points = rows[:, 6:].reshape(len(rows), (rows.shape[1] - 6) // 3, 3)  # the number is known where nobody is
+        return cls(rows[:, :4], rows[:, 4], rows[:, 5].astype(int), points)
 
     def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "People":
         """Under a 2x3 matrix; boxes end at the edge of an image of (height, width)."""
@@ -103,7 +104,12 @@ class PoseFile:
             matrix = np.array([[ratio, 0, middle[0]], [0, ratio, middle[1]]])
             return matrix, cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
         how = self.facts["letterbox"]
-        whole = {"nearest": round, "down": int, "none": round}[how["rounding"]]
+        if how["rounding"] == "none":  # exactly this ratio, counted from pixel centres
+            middle = np.array([width, height]) / 2 - ratio * np.array(image.shape[1::-1]) / 2
+            matrix = np.array([[ratio, 0, middle[0]], [0, ratio, middle[1]]])
+            grey = (how["padding"],) * 3
+            return matrix, cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=grey)
+        whole = {"nearest": round, "down": int}[how["rounding"]]
         rows, columns = (max(whole(side * ratio), 1) for side in image.shape[:2])
         centred = how["place"] == "centre"
         top, left = ((height - rows) // 2, (width - columns) // 2) if centred else (0, 0)
@@ -235,7 +241,8 @@ def draw(image: np.ndarray, people: People, bones: Any, *, least: float, least_p
 
 def lines(people: People) -> str:
     """One line for a person: class, score, x1 y1 x2 y2, then x y score of every keypoint."""
-    numbers = np.concatenate((people.boxes, people.keypoints.reshape(len(people.boxes), -1)), 1)
+    points = int(np.prod(people.keypoints.shape[1:]))
+    numbers = np.concatenate((people.boxes, people.keypoints.reshape(len(people.boxes), points)), 1)
     heads = zip(people.classes, people.scores, numbers, strict=True)
     return "".join(f"{c} {s:.6f} {' '.join(f'{value:.4f}' for value in row)}\n" for c, s, row in heads)
 
@@ -266,6 +273,9 @@ def main() -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ DOORS_WITHIN = {"utils/inference/predictor.py": {"models.build", "models.layers"
 
 LIBRARY_HOMES = {
     "cv2": (
-        "utils/core/images.py", "utils/data/augment.py", "utils/data/people.py", "utils/data/drawing/",
+        "utils/core/images.py", "utils/data/augment.py", "utils/data/drawing/",
         "utils/inference/media/", "utils/inference/draw.py", "onnx_inference/",
     ),
     "yaml": ("utils/core/config.py",),
@@ -32,7 +32,7 @@ LIBRARY_HOMES = {
     "hotcoco": ("utils/evaluation/coco.py",),
     "pycocotools": ("utils/evaluation/coco.py",),
     "matplotlib": (
-        "utils/training/log.py", "utils/evaluation/errors.py", "utils/data/check.py", "demos/fusion_figure.py",
+        "utils/training/log.py", "utils/evaluation/errors.py", "utils/data/checking/pages.py", "demos/fusion_figure.py",
     ),
     "onnx": ("utils/export/",),
     "onnxscript": ("utils/export/",),

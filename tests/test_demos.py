@@ -201,19 +201,23 @@ def test_a_youtube_video_is_fetched_by_yt_dlp_or_the_message_says_what_to_do(
     assert status == 1 and "Video unavailable" in err
 
 
+def test_the_published_demos_video_is_taken_where_it_lies(
+    yolo_pose: tuple[object, ...], clip: Path, demo: Demo
+) -> None:
+    clip.rename(clip.parent / "yBZ0Y2t0ceo_480p.mp4")
+    status, out, err = demo("video", "--end", 0.5, *yolo_pose)
+    assert status == 0 and " on 6 frames " in out, err
+    assert (clip.parent / "yBZ0Y2t0ceo_480p_tiny_s6_last_cpu.mp4").exists()
+
+
 def test_without_a_video_the_demos_draw_one(yolo_pose: tuple[object, ...], tmp_path: Path, demo: Demo) -> None:
     status, out, err = demo("video", "--end", 0.2, *yolo_pose)
     assert status == 0 and "drawing one" in err and " on 5 frames " in out, err
     assert (tmp_path / "drawn_people_tiny_s6_last_cpu.mp4").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["image", pytest.param("video", marks=pytest.mark.slow), pytest.param("squash", marks=pytest.mark.slow)]
-)
-def test_each_demo_works_as_typed_in_any_folder(
-    name: str, yolo_pose: tuple[object, ...], clip: Path, picture: Path, tmp_path: Path
-) -> None:
-    status, out, err = typed(name, "-p", picture if name == "image" else clip, *yolo_pose, folder=tmp_path)
+def test_a_demo_works_as_typed_in_any_folder(yolo_pose: tuple[object, ...], picture: Path, tmp_path: Path) -> None:
+    status, out, err = typed("image", "-p", picture, *yolo_pose, folder=tmp_path)
     assert status == 0 and "people" in out, err
 
 

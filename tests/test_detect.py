@@ -72,8 +72,11 @@ def test_a_folder_gives_pictures_a_video_and_every_kind_of_result(run: Run, fold
     made = tmp_path / "runs" / "exp"
     assert str(made) in out
     assert {path.name for path in made.iterdir()} == {
-        "0.jpg", "1.jpg", "film.mp4", "film.gif", "labels", "crops", "results.json", "results.csv"
+        "0.jpg", "1.jpg", "film.mp4", "film.gif", "labels", "crops", "results.json", "results.csv", "summary.json",
     }  # fmt: skip
+    told = json.loads((made / "summary.json").read_text())
+    assert (told["frames"], told["people"], told["skipped"]["files"], told["skipped"]["frames"]) == (9, 27, 1, 0)
+    assert [Path(reason.partition(": ")[0]).name for reason in told["skipped"]["reasons"]] == ["broken.jpg"]
     assert (images.read(made / "0.jpg") != images.read(folder / "0.jpg")).any()
     assert len(list(video(str(made / "film.mp4"), Faults()))) == 7
     assert len(list((made / "labels").glob("*.txt"))) == 9
@@ -86,7 +89,7 @@ def test_a_folder_gives_pictures_a_video_and_every_kind_of_result(run: Run, fold
 def test_nosave_writes_no_picture_and_classes_leave_others_out(run: Run, folder: Path, tmp_path: Path) -> None:
     status, out, err = run("--source", folder / "0.jpg", "--nosave", "--save-json", "--classes", 0)
     assert status == 0 and "3 people on 1 frame" in out
-    assert [path.name for path in (tmp_path / "runs" / "exp").iterdir()] == ["results.json"]
+    assert sorted(path.name for path in (tmp_path / "runs" / "exp").iterdir()) == ["results.json", "summary.json"]
     status, _, err = run("--source", folder / "0.jpg", "--classes", 7)
     assert status == 2 and "--classes 7: this model knows 0 to 0 (person)" in err
 
@@ -155,6 +158,12 @@ def test_where_nothing_could_be_read_the_status_says_so(run: Run, folder: Path, 
     status, out, err = run("--source", folder / "broken.jpg")
     assert status == 1 and "no frame was looked at" in out and "broken.jpg" in err
     assert not (tmp_path / "runs" / "exp").exists()
+
+
+def test_strict_is_not_content_with_what_could_be_read(run: Run, folder: Path, tmp_path: Path) -> None:
+    assert run("--source", folder, "--strict", "--nosave")[0] == 1
+    assert run("--source", folder / "*.jpg", "--nosave")[0] == 0
+    assert run("--source", folder / "0.jpg", "--strict", "--nosave")[0] == 0
 
 
 @pytest.mark.skipif("DISPLAY" in os.environ or sys.platform != "linux", reason="there may be a display here")

@@ -1,7 +1,6 @@
 """python train.py, as users run it."""
 
 import json
-import shlex
 import signal
 import socket
 import subprocess
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import train as train_door
-import val as val_door
 from models.build import load
 from tests.test_val import command, run
 from utils.core.checkpoint import load_state
@@ -114,41 +111,13 @@ def test_help_answers_without_loading_torch() -> None:
     assert "--freeze N" in done.stdout and "--linear-lr" in done.stdout
 
 
-LINES = (  # as YOLO-Pose, KAPAO and XPOSE publish them
-    "train.py --data coco_kpts.yaml --cfg yolov5s6_kpts.yaml --weights 'path to the pre-trained ckpts' --batch-size 64 "
-    "--img 960 --kpt-label",
-    "train.py --data coco_kpts.yaml --cfg yolov5s6_kpts_ti_lite.yaml --weights 'path to the pre-trained ckpts' "
-    "--batch-size 64 --img 640 --kpt-label --hyp hyp.scratch_lite.yaml",
-    "train.py --local_rank=1 --img 1280 --batch 128 --epochs 500 --data data/coco-kp.yaml "
-    "--hyp data/hyps/hyp.kp-p6.yaml --val-scales 1 --val-flips -1 --weights yolov5s6.pt --project runs/s_e500 "
-    "--name train --workers 128",
-    "train.py --img 1280 --batch 72 --epochs 300 --data data/crowdpose.yaml --hyp data/hyps/hyp.kp-p6.yaml "
-    "--val-scales 1 --val-flips -1 --weights yolov5m6.pt --project runs/cp_m_e300 --name train --workers 128 --noval",
-    "val.py --rect",
-    "val.py --rect --weights kpao_m_coco.pt",
-    "val.py --scales 0.8 1 1.2 --flips -1 3 -1 --task test",
-    "val.py --data crowdpose.yaml --weights kpao_l_crowdpose.pt --scales 0.8 1 1.2 --flips -1 3 -1",
-    "val.py --data coco_kpts.yaml --img 960 --conf 0.001 --iou 0.65 --weights 'path to the ckpts' --kpt-label",
-)
-
-
-@pytest.mark.parametrize("line", LINES)
-def test_the_command_lines_of_the_originals_are_read_as_they_stand(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(line)
-    monkeypatch.setattr(sys, "argv", words)
-    args = {"train.py": train_door, "val.py": val_door}[words[0]].parse()
-    assert "coco-kp.yaml" not in args.data  # here it is coco_kpts.yaml
-    assert args.weights is None or args.weights.endswith(("ckpts", ".pt"))
-
-
-@pytest.mark.parametrize("launcher", ["run", pytest.param("launch", marks=pytest.mark.slow)])
-def test_two_processes_train_one_run_under_both_launchers(data: Path, tmp_path: Path, launcher: str) -> None:
+def test_two_processes_train_one_run(data: Path, tmp_path: Path) -> None:
     options = ("--data", data, "--epochs", 1, "--project", tmp_path, "--name", "both")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = ("--master_port", free.getsockname()[1])
     status, _, log = train(
-        f"torch.distributed.{launcher}", "--nproc_per_node", 2, *place, "train.py", *QUICK, *options, door="-m"
+        "torch.distributed.run", "--nproc_per_node", 2, *place, "train.py", *QUICK, *options, door="-m"
     )
     assert status == 0, log
     assert [path.name for path in tmp_path.iterdir()] == ["both"]

@@ -1,19 +1,15 @@
-"""Fetches large files over bad lines: resumes where it stopped, checks what came, unpacks. Standard library only."""
+"""Archives of data sets: fetched by utils/core/download.py, checked, unpacked. Standard library only, as that is."""
 
 import argparse
-import hashlib
 import json
 import shutil
 import sys
-import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CHUNK = 1 << 20
+DRIVE = "https://drive.google.com/uc?id="  # and the number of a file of Google Drive
 LOCK = "downloads.lock.json"  # the digests of files whose publishers give none, as they were on the first download
 
 
@@ -36,6 +32,12 @@ def main(description: str, archives: Sequence[Archive], folder: Path) -> None:
     parser.add_argument("--keep", action="store_true", help="keep archives that were unpacked")
     parser.add_argument("--tries", type=int, default=20, help="give up after so many broken connections (%(default)s)")
     flags = parser.parse_args()
+    from _root import reach_the_house
+
+    reach_the_house()
+    from utils.core.console import start_logging
+
+    start_logging()
     chosen = [archive for archive in archives if not flags.only or archive.name in flags.only]
     try:
         for archive in chosen:
@@ -43,6 +45,9 @@ def main(description: str, archives: Sequence[Archive], folder: Path) -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -50,6 +55,8 @@ def main(description: str, archives: Sequence[Archive], folder: Path) -> None:
 
 def obtain(archive: Archive, folder: Path, *, tries: int = 20, keep: bool = False, pause: float = 2.0) -> None:
     """Fetch, check and unpack one file, unless that was done before."""
+    from utils.core.download import fetch
+
     path = folder / archive.name
     if archive.unpack_into is not None and archive.contains and (folder / archive.contains).exists():
         print(f"{folder / archive.contains}: is there")
@@ -63,78 +70,10 @@ def obtain(archive: Archive, folder: Path, *, tries: int = 20, keep: bool = Fals
             path.unlink()
 
 
-def fetch(url: str, path: Path, *, tries: int, pause: float) -> None:
-    """Download a file; the part that is there is kept over broken connections and between runs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    broken = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            if _append(url, part):
-                part.rename(path)
-                return
-            reason = "the connection ended early"
-        except urllib.error.HTTPError as error:
-            if error.code in (400, 401, 403, 404, 410):
-                raise ValueError(f"{url}: {error.code} {error.reason}; fetch it by hand and put it at {path}") from None
-            reason = f"{error.code} {error.reason}"
-        except OSError as error:  # refused, reset, timed out, no such host
-            reason = str(getattr(error, "reason", error))
-        # A line that brings something is not counted as broken, however often it breaks.
-        broken = 0 if part.exists() and part.stat().st_size > before else broken + 1
-        if broken >= tries:
-            raise ValueError(f"{url}: {reason}, {tries} times; what came is kept in {part}, try again later")
-        print(f"{path.name}: {reason}; going on", file=sys.stderr)
-        time.sleep(pause)
-
-
-def _append(url: str, part: Path) -> bool:
-    """Ask for what is missing and append it; True when the file is whole."""
-    start = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "limber"} | ({"Range": f"bytes={start}-"} if start else {})
-    try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # nothing after `start`: the part is the whole file, or longer than it
-            raise
-        total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-        if total == str(start):
-            return True
-        part.unlink()
-        return False
-    with answer:
-        if "text/html" in (answer.headers.get("Content-Type") or ""):
-            raise ValueError(f"{url}: a web page came instead of the file; open it in a browser and fetch it by hand")
-        if start and answer.status != 206:  # a server that cannot resume sends all of it again
-            start = 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        with part.open("ab" if start else "wb") as file:
-            size = _copy(answer, file, start, total, part.stem)
-    return size == total if total is not None else True
-
-
-def _copy(answer: object, file: object, size: int, total: int | None, title: str) -> int:
-    """Copy until the answer ends; returns how large the file is then."""
-    told = time.monotonic()
-    while True:
-        try:
-            chunk = answer.read1(CHUNK)
-        except OSError:  # broken in the middle: what came before it is good
-            return size
-        if not chunk:
-            return size
-        file.write(chunk)
-        size += len(chunk)
-        if sys.stderr.isatty() and time.monotonic() > told + 1:
-            told = time.monotonic()
-            share = f" of {total / 1e6:.0f}" if total else ""
-            print(f"\r{title}: {size / 1e6:.0f}{share} MB", end="", file=sys.stderr)
-
-
 def check(archive: Archive, path: Path) -> None:
     """Compare the file with its published md5, else with what the first download was; a wrong one is set aside."""
+    from utils.core.download import digest
+
     if archive.md5:
         found, expected, whose = digest(path, "md5"), archive.md5, "as published"
     else:
@@ -151,14 +90,6 @@ def check(archive: Archive, path: Path) -> None:
         path.replace(wrong)
         raise ValueError(f"{wrong}: checksum {found}; expected {expected} {whose}; run the command again")
     print(f"{path}: complete")
-
-
-def digest(path: Path, kind: str) -> str:
-    found = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
 
 
 def unpack(path: Path, folder: Path, result: Path | str) -> None:

@@ -7,9 +7,8 @@ files into its folder json, and run the command again.
 
 from pathlib import Path
 
-from download import Archive, main
+from download import DRIVE, Archive, main
 
-DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 ARCHIVES = (
     Archive(DRIVE + "13xScmTWqO6Y6m_CjiQ-23ptgX9sC-J9I", "json/crowdpose_trainval.json"),
     Archive(DRIVE + "1FUzRj-dPbL1OyBwcIX2BgFPEaY5Yrz7S", "json/crowdpose_test.json"),

@@ -6,11 +6,13 @@ Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
 from models.heatmaps import (
+    dark_step,
     draw_gaussians,
     map_loss,
     mirrored_maps,
@@ -34,7 +36,10 @@ SIGMA_SHARE = 32  # a map's height in sigmas: 2 cells for 256 x 192, 3 for 384 x
 
 @dataclass(frozen=True)
 class HeadSettings(TrunkSettings):
-    coding: Coding = "published"  # unbiased: UDP's intervals between pixels, bells off the cells, Newton's step
+    # How keypoints become maps and come back. dark: bells off the cells, and Newton's step to the top of a bell;
+    # unbiased: both, and crops and cells measured between pixel centres, as in UDP.
+    coding: Literal["published", "dark", "unbiased"] = "published"
+    blur: int = 0  # cells under which an unbiased map is smoothed for that step; 0: as in UDP's code, 11: as in mmpose
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Model(TopDown):
         super().__init__(spec, into(Rescoring, spec.select, "select"))
         self.settings = into(HeadSettings, spec.head, "head")
         self.gains = into(Gains, spec.gains, "loss")
-        self.coding = self.settings.coding
+        self.coding: Coding = "unbiased" if self.settings.coding == "unbiased" else "published"
         self.trunk = Trunk(self.settings)
         self.head = nn.Conv2d(self.settings.width, spec.schema.count, 1)
         nn.init.normal_(self.head.weight, std=0.001)
@@ -79,19 +84,30 @@ class Model(TopDown):
             return STRIDE, STRIDE
         return (STRIDE * width - 1) / (width - 1), (STRIDE * height - 1) / (height - 1)
 
+    def sigma(self, maps: torch.Tensor) -> float:
+        """Of a bell, in cells."""
+        return self.gains.sigma or maps.shape[-2] / SIGMA_SHARE
+
     # ------------------------------------------------------------------------------------------ from raw to people
 
     def decode(self, raws: Sequence[torch.Tensor], views: Sequence[View]) -> Candidates:
-        published = self.coding == "published"
+        corners = self.coding == "published"
         seen = [
-            mirrored_maps(raw, self.spec.schema.swap, shifted=published) if mirrored else raw
+            mirrored_maps(raw, self.spec.schema.swap, shifted=corners) if mirrored else raw
             for raw, mirrored in zip(raws, self.mirrored(views), strict=True)
         ]
         maps = torch.stack(seen).float().mean(0) if len(seen) > 1 else seen[0].float()
         place, scores = peaks(maps)
-        cells = quarter_step(maps, place) if published else newton_step(maps, place)
-        points = cells * cells.new_tensor(self.factor(maps))
+        points = self._refined(maps, place) * maps.new_tensor(self.factor(maps))
         return self.pose(points, scores, (STRIDE * maps.shape[-2], STRIDE * maps.shape[-1]))
+
+    def _refined(self, maps: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """Between the cells: where the tops (B, K, 2) are."""
+        if self.settings.coding == "published":
+            return quarter_step(maps, place)
+        if self.settings.coding == "dark":
+            return dark_step(maps, place, self.sigma(maps))
+        return newton_step(maps, place, self.settings.blur)
 
     # ------------------------------------------------------------------------------------------ learning
 
@@ -103,8 +119,8 @@ class Model(TopDown):
         """What the maps should be (B, K, H, W), and which of them count (B, K)."""
         points, labelled = one_person(targets, len(maps))
         size = (maps.shape[-2], maps.shape[-1])
-        sigma = self.gains.sigma or size[0] / SIGMA_SHARE
+        sigma = self.sigma(maps)
         exact, whole = to_cells(points.float(), self.factor(maps))
         weight = labelled * windows_meet(whole, 3 * sigma, size)
-        centre = whole if self.coding == "published" else exact
+        centre = whole if self.settings.coding == "published" else exact
         return draw_gaussians(centre, whole, weight, size, sigma), weight

@@ -6,6 +6,7 @@ here each branch is averaged over all places and the averages stand side by side
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -19,14 +20,24 @@ from utils.core.poses import Candidates, Targets
 from utils.core.tta import View
 
 
+@dataclass(frozen=True)
+class Gains:
+    """The loss, under the names of the hyp YAML."""
+
+    laplace: bool = False  # the fixed density: the authors' mixture of two kinds, or a Laplace density as in mmpose
+
+
 class Model(TopDown):
     """Raw output: coordinates (B, K, 2) in shares of the crop from its middle, and logits of their spread (B, K, 2)."""
 
     published_names = PUBLISHED_NAMES
+    gains_type = Gains
+    usual_recipe = "hyp.rle.yaml"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec, into(Rescoring, spec.select, "select"))
         self.settings = into(TrunkSettings, spec.head, "head")
+        self.gains = into(Gains, spec.gains, "loss")
         self.trunk = Trunk(self.settings, outputs=4)
         features, numbers = 15 * self.settings.width, 2 * spec.schema.count  # 1 + 2 + 4 + 8 widths
         self.place, self.spread = nn.Linear(features, numbers), nn.Linear(features, numbers)
@@ -82,5 +93,9 @@ class Model(TopDown):
         place, spread, goal = place[labelled], spread[labelled], goal[labelled]  # (M, 2)
         error = (place - goal) / spread
         learned = spread.log() - self.flow.log_density(error)[:, None]
-        fixed = (spread * math.sqrt(2 * math.pi)).log() + (goal - place).abs() / (math.sqrt(2) * spread + 1e-9)
+        off = (goal - place).abs()
+        if self.gains.laplace:
+            fixed = (2 * spread).log() + off / (spread + 1e-9)
+        else:
+            fixed = (spread * math.sqrt(2 * math.pi)).log() + off / (math.sqrt(2) * spread + 1e-9)
         return {"flow": learned.sum() / crops, "error": fixed.sum() / crops}

@@ -12,7 +12,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from models.graph import Graph
-from models.losses import complete_iou
+from models.losses import complete_iou, heat_loss
+from models.pose_head import heat_branch
 from models.selection import select_by_box
 from models.simota import Costs, Pairs, People, Predicted, assign
 from models.yolox_head import (
@@ -31,6 +32,7 @@ from utils.core.config import into
 from utils.core.contract import DetectionLayer, ModelSpec, PoseModel
 from utils.core.distributed import mean_over_ranks
 from utils.core.geometry import box_areas, xyxy_to_cxcywh
+from utils.core.nms import keep_ranked_by_oks
 from utils.core.oks import oks_exponent
 from utils.core.poses import Candidates, Poses, Targets
 from utils.core.published import Published
@@ -59,6 +61,8 @@ class Gains:
     vis_mean: Literal["visible", "all"] = "visible"  # by which number of keypoints the visibility term is divided
     cls_target: Literal["oks", "one"] = "oks"  # the square root of the similarity, or certainty
     box_loss: Literal["iou", "ciou"] = "iou"  # 1 - IoU squared, or complete IoU
+    kpt_tail: float = 0.0  # above 0 far-off keypoints keep a gradient
+    heat: float = 0.0  # above 0 the finest level also learns where every keypoint is, as a map; nothing decodes it
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,17 @@ class Selection:
     iou: float = 0.65
     max_poses: int = 300
     agnostic: bool = False  # people of different classes are rivals too
+    oks: float = 1.0  # of people whose keypoints are more alike than this the best stays; 1 keeps all
 
 
 class Model(PoseModel):
-    """Raw output: per level one map (B, slots, H, W)."""
+    """Raw output: per level one map (B, slots, H, W); with `heat` one (B, K, H, W) more, an aid to learning."""
 
     published_names = PUBLISHED_NAMES
     gains_type = Gains
     usual_recipe = "hyp.yolox_pose.yaml"
     select_type = Selection
+    learning_aids = ("heat.",)
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
@@ -85,6 +91,7 @@ class Model(PoseModel):
         self.letterbox = LETTERBOXES[self.settings.letterbox]
         self.body = Graph(spec.rows, self.settings.inputs)
         self.head = YoloxHead(self.body.channels, spec, self.settings)
+        self.heat = heat_branch(self.body.channels[0], spec.schema.count) if self.gains.heat else None
         self.register_buffer("sigmas", torch.tensor(spec.schema.sigmas), persistent=False)  # (K)
 
     @classmethod
@@ -96,7 +103,9 @@ class Model(PoseModel):
         return max(self.body.strides)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self.head(self.body(images.flip(1) * 255))  # published weights want blue first, and 0..255
+        features = self.body(images.flip(1) * 255)  # published weights want blue first, and 0..255
+        levels = self.head(features)
+        return levels if self.heat is None else (*levels, self.heat(features[0]))
 
     # ------------------------------------------------------------------------------------------ from raw to people
 
@@ -114,11 +123,18 @@ class Model(PoseModel):
         )
 
     def _read(self, raw: tuple[torch.Tensor, ...]) -> tuple[Slots, Grid]:
+        raw = raw[: len(self.body.strides)]
         grid = grid_of(raw, self.body.strides)
         return slots_of(raw, grid, self.spec, self.settings), grid
 
     def select(self, candidates: Candidates) -> list[Poses]:
-        return select_by_box(candidates, self.selection)
+        people = select_by_box(candidates, self.selection)
+        return people if self.selection.oks >= 1 else [self._unlike(poses) for poses in people]
+
+    def _unlike(self, poses: Poses) -> Poses:
+        """As the evaluation of mmpose's project and MMYOLO: a person is as large as the keypoints reach."""
+        areas = (poses.keypoints.amax(1) - poses.keypoints.amin(1)).prod(-1)  # (N)
+        return poses[keep_ranked_by_oks(poses.keypoints, areas, self.sigmas, threshold=self.selection.oks)]
 
     def ti_layer(self) -> DetectionLayer | None:
         """TI's runtime decodes the doubled keypoints only; like `decode` it takes objectness and classes for logits."""
@@ -138,11 +154,13 @@ class Model(PoseModel):
         mine = Slots(*(values[cells] for values in slots))  # (M, ...)
         corners, strides = grid.corners[pairs.cell], grid.strides[pairs.cell]
         goal = people.boxes[pairs.person]  # (M, 4)
-        similarity = self._similarity(keypoints_of(mine.keypoints, corners, strides), people, pairs)  # (M, K)
+        exponent = self._exponent(keypoints_of(mine.keypoints, corners, strides), people, pairs)  # (M, K)
+        similarity, off = torch.exp(-exponent), self.gains.kpt_tail * torch.log1p(exponent)  # (M, K)
         visible = people.visible[pairs.person]  # (M, K)
-        oks = (similarity * visible).sum(1) / visible.sum(1).clamp(min=1)  # (M)
-        by_person = (1 - oks).sum() / max(len(oks), 1)
-        by_keypoint = ((1 - similarity) * visible).sum() / visible.sum().clamp(min=1)
+        known = visible.sum(1).clamp(min=1)  # (M)
+        oks = (similarity * visible).sum(1) / known  # (M)
+        by_person = (1 - oks + (off * visible).sum(1) / known).sum() / max(len(oks), 1)
+        by_keypoint = ((1 - similarity + off) * visible).sum() / visible.sum().clamp(min=1)
         seen = visible.sum().clamp(min=1) if gains.vis_mean == "visible" else number * self.spec.schema.count
         terms = {
             "box": gains.box * self._box_terms(boxes_of(mine.box, corners, strides), goal).sum() / number,
@@ -153,8 +171,10 @@ class Model(PoseModel):
         }
         if gains.l1:
             # Always there, so that every column of the log is: before its time it weighs nothing.
-            off = (mine.box - encoded(goal, corners, strides)).abs().sum() / number
-            terms["l1"] = gains.l1 * off * float(progress >= gains.l1_from)
+            apart = (mine.box - encoded(goal, corners, strides)).abs().sum() / number
+            terms["l1"] = gains.l1 * apart * float(progress >= gains.l1_from)
+        if self.heat is not None:
+            terms["heat"] = gains.heat * heat_loss(raw[-1].float(), targets, self.body.strides[0])
         return terms
 
     def assigned(self, slots: Slots, grid: Grid, people: People) -> Pairs:
@@ -177,10 +197,10 @@ class Model(PoseModel):
         visible = (targets.visibility > 0).float()
         return People(targets.image_index, boxes, targets.keypoints.float(), visible, scales, targets.classes)
 
-    def _similarity(self, keypoints: torch.Tensor, people: People, pairs: Pairs) -> torch.Tensor:
-        """How near each keypoint (M, K, 2) is to the person's."""
+    def _exponent(self, keypoints: torch.Tensor, people: People, pairs: Pairs) -> torch.Tensor:
+        """How far each keypoint (M, K, 2) is from the person's: its similarity is exp(-exponent)."""
         distance2 = (keypoints - people.keypoints[pairs.person]).square().sum(-1)  # (M, K)
-        return torch.exp(-oks_exponent(distance2, people.scales[pairs.person], self.sigmas))
+        return oks_exponent(distance2, people.scales[pairs.person], self.sigmas)
 
     def _box_terms(self, boxes: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         """1 - overlap of each pair: (M)."""

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,53 @@ def test_help_shows_defaults_where_there_are_some_and_hides_what_is_obsolete() -
     assert "images at a time (default: 8)" in text
     assert "(default: None)" not in text and "(default: False)" not in text and "(default: [])" not in text
     assert "kpt-label" not in text and "local_rank" not in text
+
+
+def test_help_shows_a_list_as_it_is_typed() -> None:
+    made = command.Parser("Finds people.")
+    flags.add_validation_flags(made)
+    assert "as val.py's --scales (default: 1.0)" in made.format_help()
+
+
+def published(weights: str | None = None) -> command.Parser:
+    made = command.Parser("Finds people.", prog="val.py")
+    flags.add_model_flags(made, weights=weights, published=("yolov5s6_kpts.pt", "kapao_s_coco.pt"))
+    return made
+
+
+def test_who_names_no_weights_means_the_published_ones_that_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert published().parse_args([]).weights is None
+    assert published("example.safetensors").parse_args([]).weights == "example.safetensors"
+    assert "default: yolov5s6_kpts.pt or kapao_s_coco.pt where it is here" in " ".join(
+        published().format_help().split()
+    )
+    (tmp_path / "kapao_s_coco.pt").touch()
+    with caplog.at_level(logging.INFO, logger="limber"):
+        assert published("example.safetensors").parse_args([]).weights == "kapao_s_coco.pt"
+    assert caplog.messages == ["--weights: none named; kapao_s_coco.pt is here"]
+    assert published().parse_args(["--weights", "mine.pt"]).weights == "mine.pt"
+    assert published("example.safetensors").parse_args(["--weights", ""]).weights is None  # from nothing, in YOLOv5
+    assert len(caplog.messages) == 1
+
+
+def test_kapaos_weights_are_found_under_the_names_that_others_gave_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("kapao_m_coco.pt", "kapao_l_crowdpose.pt"):
+        (tmp_path / name).touch()
+    for typed, meant in (
+        ("kpao_m_coco.pt", "kapao_m_coco.pt"),
+        ("xpose_p_coco.pt", "kapao_m_coco.pt"),  # Pro is the middle one,
+        ("xpose_m_crowdpose.pt", "kapao_l_crowdpose.pt"),  # Max the large one
+        ("xpose_m_coco.pt", "xpose_m_coco.pt"),  # kapao_l_coco.pt is not here
+    ):
+        assert published().parse_args(["--weights", typed]).weights == meant
+    (tmp_path / "xpose_p_coco.pt").touch()
+    assert published().parse_args(["--weights", "xpose_p_coco.pt"]).weights == "xpose_p_coco.pt"
 
 
 @pytest.mark.parametrize("flag", ["--img", "--imgsz", "--img-size"])
@@ -172,6 +220,7 @@ def test_a_command_that_runs_logs_to_stderr(capsys: pytest.CaptureFixture[str]) 
 def training() -> command.Parser:
     made = command.Parser("Trains.", prog="train.py")
     made.refuse({"--quad": "not here"})
+    flags.add_model_flags(made)
     flags.add_data_flags(made)
     flags.add_recipe_flags(made)
     flags.add_validation_flags(made)
@@ -195,12 +244,18 @@ def test_a_flag_that_a_command_does_not_have_is_refused_with_the_reason(capsys: 
         (["--freeze", "body"], "freeze", ("body",)), (["--cache"], "cache", "ram"),
         (["--cache-images"], "cache", "ram"),
         (["--cache", "disk"], "cache", "disk"), (["--noautoanchor"], "autoanchor", False), ([], "autoanchor", True),
+        (["--weights", ""], "weights", None),
         (["--val-scales", "0.8", "1", "--val-flips", "-1", "3"], "val_flips", [-1, 3]), ([], "evaluate_every", None),
         (["--adam"], "optimizer", "Adam"), (["--linear-lr"], "schedule", "linear"), ([], "checkpoints", None),
     ],
 )  # fmt: skip
 def test_training_flags_mean_what_they_did(typed: list[str], name: str, value: object) -> None:
     assert vars(training().parse_args(typed))[name] == value
+
+
+def test_flip_test_is_the_picture_and_its_mirror_image() -> None:
+    args = parser().parse_args(["--flip-test"])
+    assert (args.scales, args.flips) == ([1.0, 1.0], [-1, 3])
 
 
 def test_augment_is_three_views() -> None:

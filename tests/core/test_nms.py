@@ -1,5 +1,8 @@
 """Who survives: against a plain reference that looks at every pair, for boxes and for poses."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utils.core import nms
+from utils.core.config import ROOT
 from utils.core.geometry import pairwise_iou
 from utils.core.nms import MAX_CANDIDATES, keep_by_box, keep_by_oks
 from utils.core.oks import oks
@@ -126,3 +130,30 @@ def test_classes_stay_apart_in_a_graph_that_was_traced_without_anybody() -> None
     traced = torch.jit.trace(kept, nobody, check_trace=False)
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 10]])
     assert traced(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 0])).tolist() == [0, 1]
+
+
+def test_the_kernel_alone_gives_what_torchvision_gives() -> None:
+    from torchvision import ops
+
+    kernel = nms._kernel()
+    if kernel is None:
+        pytest.skip("this torchvision keeps its library elsewhere: it is imported whole")
+    for seed in range(20):
+        boxes, scores, _ = crowd(seed * 10, seed)
+        assert torch.equal(kernel(boxes, scores, 0.5), ops.nms(boxes, scores, 0.5))
+
+
+def test_a_plain_call_imports_no_torchvision_and_a_traced_one_does() -> None:
+    program = (
+        "import sys, torch\n"
+        "from utils.core.nms import _kernel, nms\n"
+        "boxes, scores = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 0, 29, 9]]), torch.tensor([0.5, 0.9, 0.7])\n"
+        "assert nms(boxes, scores, 0.5).tolist() == [1, 2]\n"
+        "assert _kernel() is None or 'torchvision' not in sys.modules\n"
+        "traced = torch.jit.trace(lambda b, s: nms(b, s, 0.5), (boxes, scores))\n"
+        "assert 'torchvision' in sys.modules and traced(boxes, scores).tolist() == [1, 2]\n"
+        "assert [n.kind() for n in traced.graph.nodes()].count('torchvision::nms') == 1\n"
+        "print(len(list(traced.graph.nodes())))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 3, "more stands in the graph than the operator and its constants"

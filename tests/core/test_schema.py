@@ -60,6 +60,17 @@ def test_ultralytics_without_names_gets_numbered_ones_and_keeps_its_flips() -> N
     assert schema.swap == (1, 0, 3, 2) and schema.sigmas == (DEFAULT_SIGMA,) * 4
 
 
+def test_ultralytics_with_the_flips_of_coco_has_its_names_and_sigmas_too() -> None:
+    coco = KeypointSchema.read("coco_kpts.yaml")
+    theirs = {"kpt_shape": [coco.count, 3], "flip_idx": list(coco.swap)}
+    schema = read(theirs)
+    assert (schema.names, schema.swap, schema.sigmas) == (coco.names, coco.swap, coco.sigmas)
+    assert schema.skeleton == coco.skeleton
+    own = read({**theirs, "kpt_oks_sigmas": [0.1] * coco.count, "skeleton": [[0, 1]]})
+    assert own.sigmas == (0.1,) * coco.count and own.skeleton == ((0, 1),)
+    assert read({"kpt_shape": [coco.count, 3]}).names[0] == "keypoint_0"  # nobody says that these are COCO's
+
+
 def test_a_coco_category_is_read_and_its_bones_count_from_one() -> None:
     schema = named("nose", "left_eye", "right_eye", id=1, name="horse", skeleton=[[1, 2], [1, 3]])
     assert schema.skeleton == ((0, 1), (0, 2)) and schema.swap == (0, 2, 1)

@@ -146,8 +146,10 @@ def test_the_published_crops_have_the_same_matrix_and_the_same_pixels(shared, cr
             assert np.allclose(extent / 200, row["scale_over_200"], rtol=1e-6)
             matrix = person_crop(centre, extent, size)
             assert close(matrix, row[name]["matrix"], extent)
+            assert close(inverse(matrix), row[name]["inverse"], extent)
             crop = images.crop(image, matrix, size)
             assert np.allclose(crop.mean((0, 1)), row[name]["crop"]["mean"], atol=0.03)
+            assert abs((crop == 0).all(2).mean() - row[name]["crop"]["zero_fraction"]) < 2e-3
             blocks = row[name]["crop"].get("block_means_8x6")
             if blocks is not None:
                 found = crop.reshape(8, size[0] // 8, 6, size[1] // 6, 3).mean((1, 3))
@@ -160,10 +162,11 @@ def test_turned_and_unbiased_crops_are_the_published_ones(shared, crops):
         centre, extent = person_extent(np.array(row["box_xyxy"], float), SIZE)
         for turned in row["rotated"]:
             matrix = person_crop(centre, extent, SIZE, turned["rot_deg"])
-            assert close(matrix, turned["matrix"], extent)
+            assert close(matrix, turned["matrix"], extent) and close(matrix, turned["repo_matrix"], extent)
             assert np.allclose(images.crop(image, matrix, SIZE).mean((0, 1)), turned["crop"]["mean"], atol=0.03)
         matrix = unbiased_person_crop(centre, extent, SIZE)
         assert close(matrix, row["udp"]["matrix"], extent)
+        assert close(inverse(matrix), row["udp"]["official_inverse_matrix"], extent)
         assert np.allclose(images.crop(image, matrix, SIZE).mean((0, 1)), row["udp"]["crop"]["mean"], atol=0.03)
         assert close(unbiased_person_crop(centre, extent, SIZE, 30), row["udp"]["matrix_rot30"], extent)
 
@@ -176,6 +179,11 @@ def test_points_of_a_crop_go_back_to_the_published_places(crops):
         assert np.allclose(move_points(cells, inverse(matrix)), back["official"], atol=2e-3)
         inputs = np.array(back["input_points"])
         assert np.allclose(move_points(inputs, inverse(matrix)), back["official_input"], atol=2e-3)
+        for points, name in ((cells, "repo"), (inputs, "repo_input")):
+            assert np.allclose(move_points(points, inverse(matrix)), back[name], atol=2e-3)
+        found = move_points(cells, inverse(matrix))
+        certain = np.abs(found - found.round()) > 1e-3  # this seed cuts to whole pixels
+        assert (np.trunc(found) == back["repo_int"])[certain].all() and certain.any()
 
 
 def test_half_bodies_have_the_published_boxes(shared):

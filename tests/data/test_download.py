@@ -6,15 +6,14 @@ import io
 import json
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.core.server import Server
 from utils.core.config import ROOT
 
 SCRIPTS = ROOT / "data" / "scripts"
@@ -39,47 +38,11 @@ def zipped(**files: bytes) -> bytes:
     return data.getvalue()
 
 
-class Server:
-    """Serves one file from this machine; may cut every answer short, forget how to resume, or answer with a page."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.cut, self.resumes, self.kind, self.status = data, len(data), True, "application/zip", None
-        self.asked: list[str | None] = []
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}/file.zip"
-
-    def _handler(server) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                wanted = self.headers.get("Range")
-                server.asked.append(wanted)
-                start = int(wanted[6:-1]) if wanted and server.resumes else 0
-                if server.status:
-                    self.send_error(server.status)
-                elif start >= len(server.data):
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{len(server.data)}")
-                    self.end_headers()
-                else:
-                    self.send_response(206 if start else 200)
-                    self.send_header("Content-Type", server.kind)
-                    self.send_header("Content-Length", str(len(server.data) - start))
-                    self.end_headers()
-                    self.wfile.write(server.data[start : start + server.cut])
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server(zipped(val__a=b"picture" * 5000, val__b=b"other"))
     yield made
-    made.http.shutdown()
-    made.http.server_close()
+    made.close()
 
 
 def archive(server: Server, **changes: object) -> "download.Archive":
@@ -203,7 +166,7 @@ def test_half_an_unpacked_archive_is_never_taken_for_the_whole(
     assert sorted(path.name for path in (tmp_path / "val").iterdir()) == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["get_coco", "get_coco_test", "get_crowdpose"])
+@pytest.mark.parametrize("name", ["get_coco", "get_coco_test", "get_crowdpose", "download_models"])
 def test_every_script_explains_itself(name: str):
     command = [sys.executable, str(SCRIPTS / f"{name}.py"), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -92,3 +92,13 @@ def test_every_photograph_of_the_sample_sets_is_read_right(shared: Path):
     for path in sorted((shared / "data").rglob("*.jpg"))[::7]:
         assert upright_size(path) == images.read(path).shape[:2]
         assert not is_cut_short(path.read_bytes())
+
+
+def test_a_header_that_promises_more_than_any_picture_has_is_not_believed(tmp_path: Path):
+    """A bit of the width has flipped: two thousand million pixels across."""
+    data = bytearray(encoded(".png"))
+    data[16] ^= 0x80
+    path = tmp_path / "wide.png"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"wide\.png: not an? "):
+        upright_size(path)

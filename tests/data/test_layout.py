@@ -63,6 +63,18 @@ roboflow: {license: CC}
     assert records.keypoints[0].tolist() == [[100, 25], [120, 50]]
 
 
+def test_a_yaml_in_the_data_folder_of_an_old_clone_is_read_as_it_was_there(tmp_path: Path):
+    """TI's says ../coco_kpts and means the folder beside the clone."""
+    picture(tmp_path / "coco_kpts" / "images" / "val" / "a.jpg")
+    label(tmp_path / "coco_kpts" / "labels" / "val" / "a.txt", "0 0.5 0.5 0.5 0.5 0.5 0.5 2 0.6 0.6 2")
+    (tmp_path / "coco_kpts" / "val.txt").write_text("./images/val/a.jpg\n")
+    yaml = tmp_path / "clone" / "data" / "coco_kpts.yaml"
+    yaml.parent.mkdir(parents=True)
+    yaml.write_text("val: ../coco_kpts/val.txt\nnc: 1\nnames: [ 'person' ]\n")
+    data = DataSpec.read(yaml)
+    assert (len(data.records("val")), data.schema.count) == (1, 2)
+
+
 def test_roboflows_way_of_writing_paths_is_understood(tmp_path: Path):
     picture(tmp_path / "train/images/a.png")
     label(tmp_path / "train/labels/a.txt", "0 0.5 0.5 0.2 0.4 0.5 0.25 2")
@@ -112,6 +124,7 @@ def test_keypoints_are_counted_in_the_labels_where_the_yaml_has_none(tmp_path: P
         ("train: []\n" + KEYPOINTS, r"data\.yaml: no split found"),
         ("train: {images: [a, b], annotations: c}\n" + KEYPOINTS, r"2 image folders for one annotation file"),
         ("train: 5\n" + KEYPOINTS, r"data\.yaml: train: images: found 5"),
+        ("train: a.txt\nnc: 4\nnum_coords: 6\nkp_bbox: 0.05\n", r"a data YAML of KAPAO.*docs/migration\.md"),
         ("train: images\nnames: [a, b]\nnc: 3\nkpt_shape: [1, 3]\n", r"nc is 3 but there are 2 names"),
         ("train: images\nnames: {1: a}\nkpt_shape: [1, 3]\n", r"names are numbered \[1\]; expected 0 to 0"),
         ("train: images\nclasses: person\n" + KEYPOINTS, r"found 'person' as the classes"),

@@ -186,6 +186,22 @@ def test_a_cache_shared_by_the_workers_changes_nothing_but_the_time(records, kin
             assert_same(first, second)
 
 
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+@pytest.mark.parametrize("spec", [IMAGES, PERSONS], ids=["images", "crops"])
+def test_evaluation_and_crops_see_whole_images_from_a_cache_too(records, spec, kind, tmp_path):
+    """Inputs half as large as the images, which a cache for mosaics would keep smaller."""
+    small = replace(spec, input_size=(64, 64))
+    kept = Loading(4, workers=0, cache=kind, cache_folder=str(tmp_path / "kept"))
+    plain, cached = (list(evaluation_loader(records, small, loading)) for loading in (Loading(4, workers=0), kept))
+    if spec.view == "person":
+        for found, loading in ((plain, Loading(4, workers=0)), (cached, kept)):
+            found += training_loader(records, small, RECIPE, loading).epoch(0)
+    for first, second in zip(plain, cached, strict=True):
+        assert_same(first, second)
+        for one, other in zip(first.origins, second.origins, strict=True):
+            assert np.allclose(one.to_input, other.to_input)
+
+
 def test_crops_show_one_person_each_and_keep_the_score_of_their_box(records):
     scores = np.linspace(0.1, 1, records.person_count).astype(np.float32)
     loader = evaluation_loader(replace(records, scores=scores), PERSONS, Loading(5, workers=0), detected=True)

@@ -19,11 +19,12 @@ from utils.data.drawing.canvas import paint
 from utils.data.drawing.figure import KEYPOINTS, draw_people, pictured
 from utils.data.drawing.files import DATA_FILES, write_split
 from utils.data.drawing.poses import ANGLES, LIMITS, draw_angles
+from utils.data.drawing.scenes import SMALLEST, labelled
 from utils.data.drawing.view import Placement, Scene
 from utils.data.drawing.wardrobe import MATERIALS, Wardrobe
 from utils.data.image_sources import Drawn
 from utils.data.loader import Loading, training_loader
-from utils.data.people import CROWDINGS, SMALLEST, Drawings, SceneSettings, draw, labelled
+from utils.data.people import CROWDINGS, Drawings, SceneSettings, draw
 from utils.data.recipe import Augment
 
 SMALL = SceneSettings(size=(160, 200))

@@ -9,8 +9,9 @@ import torch
 from tests.evaluation.people import THREE, origin, person, poses, shifted, split
 from utils.core import distributed
 from utils.core.geometry import translation
+from utils.core.nms import Rivals
 from utils.core.poses import Batch, Origin, Poses, Targets
-from utils.evaluation.evaluator import RIVALS, Evaluation, Evaluator
+from utils.evaluation.evaluator import Evaluation, Evaluator
 
 IMAGES, BATCH_SIZE = 11, 2  # 6 batches, the last with one image: no number of ranks from 2 to 5 divides them
 
@@ -56,7 +57,7 @@ def batches(samples: list[Origin], rank: int, world: int) -> list[Batch]:
 
 def evaluated(crops: bool) -> Evaluation:
     mine = batches(origins(crops), distributed.rank(), distributed.world_size())
-    return Evaluator(mine, ground_truth(), schema=THREE, rivals=RIVALS if crops else None)(predict)
+    return Evaluator(mine, ground_truth(), schema=THREE, rivals=Rivals() if crops else None)(predict)
 
 
 def as_values(evaluation: Evaluation) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from tests.evaluation import ranks
 from tests.evaluation.people import STANDING, THREE, batch_of, origin, person, poses, shifted, split
 from utils.core.config import ROOT
 from utils.core.geometry import translation
+from utils.core.nms import Rivals
 from utils.core.poses import Batch, Poses, Targets
 from utils.evaluation.evaluator import Evaluator
+from utils.evaluation.stopwatch import Seconds
 
 
 def everybody_stands(given: Batch) -> list[Poses]:
@@ -63,11 +65,11 @@ def test_the_crops_of_an_image_all_count_and_poses_that_are_alike_are_one_person
     def apart(given: Batch) -> list[Poses]:
         return [poses(STANDING, scores=[0.8]), poses(shifted(200), scores=[0.8])]
 
-    found = Evaluator([crops], truth, rivals=0.9)(apart)
+    found = Evaluator([crops], truth, rivals=Rivals())(apart)
     assert found.ap == pytest.approx(1)
     assert found.results.scores == pytest.approx([0.72, 0.4])  # the box's score times the pose's
-    assert len(Evaluator([crops], truth, rivals=0.9)(lambda given: [poses(), poses()]).results) == 0
-    alike = Evaluator([crops], truth, rivals=0.9)(everybody_stands)
+    assert len(Evaluator([crops], truth, rivals=Rivals())(lambda given: [poses(), poses()]).results) == 0
+    alike = Evaluator([crops], truth, rivals=Rivals())(everybody_stands)
     assert len(alike.results) == 1 and alike.counts.looked_at == 1
 
 
@@ -119,6 +121,8 @@ def test_the_time_is_split_into_loading_network_selection_and_evaluation() -> No
     assert min(seconds.loading, seconds.network, seconds.selection, seconds.evaluation) > 0
     assert Evaluator([batch_of(1)], split([person(1)]))(predict).seconds.network == 0
     assert "ms per image: loading" in evaluator.pace(predict, network).line
+    line = Seconds(10, loading=1.0, network=6.0, selection=2.0, evaluation=1.0).line
+    assert line.endswith("1.0 images/s, selection 20.0% and evaluation 10.0% of the time")
     assert not network._forward_hooks and not network._forward_pre_hooks
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from utils.core.geometry import box_areas, chain, person_crop, person_extent, translation, xywh_to_xyxy
-from utils.core.nms import keep_by_oks
+from utils.core.nms import Rivals
+from utils.core.oks import oks
 from utils.core.poses import Origin, Poses
 from utils.core.schema import KeypointSchema
-from utils.evaluation.evaluator import RIVALS, Evaluator
+from utils.evaluation.evaluator import Evaluator
 from utils.evaluation.results import Looked, Results
 
 COCO = KeypointSchema.read("coco_kpts.yaml")
@@ -24,18 +25,33 @@ def folder(shared: Path) -> Path:
     return shared / "fixtures/topdown/public"
 
 
-def test_poses_that_resemble_a_better_one_are_those_of_the_original(folder: Path) -> None:
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_poses_that_resemble_a_better_one_are_those_of_the_original(folder: Path, kind: str) -> None:
     facts = json.loads((folder / "oks_nms.json").read_text())
     sigmas = torch.tensor(facts["sigmas"])
     assert list(COCO.sigmas) == facts["sigmas"]
     for entry in facts["sets"]:
         points = torch.tensor(entry["keypoints"])[..., :2]
         scores, areas = torch.tensor(entry["scores"]), torch.tensor(entry["areas"])
-        for threshold, kept in entry["hard"].items():
-            assert keep_by_oks(points, scores, areas, sigmas, threshold=float(threshold)).tolist() == kept
+        for threshold, kept in entry[kind].items():
+            rivals = Rivals(float(threshold), soft=kind == "soft")
+            assert rivals.survivors(points, scores, areas, sigmas).tolist() == kept
 
 
-def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original(folder: Path, shared: Path) -> None:
+def test_how_alike_poses_are_is_the_originals_similarity(folder: Path) -> None:
+    """At all keypoints, and at those that both have a score of; the original looks at the second's only."""
+    facts = json.loads((folder / "oks_nms.json").read_text())
+    sigmas = torch.tensor(facts["sigmas"])
+    for entry in facts["sets"]:
+        poses, areas = torch.tensor(entry["keypoints"]), torch.tensor(entry["areas"])
+        points, seen = poses[..., :2], (poses[..., 2] > VISIBLE_FROM).float()  # (N, K, 2), (N, K)
+        cases = {"": torch.ones_like(seen), "_vis0p2_corrected": seen * seen[0], "_vis0p2_reference_bug": seen}
+        for name, counted in cases.items():
+            found = oks(points[:1], points, counted, (areas[:1] + areas) / 2, sigmas)
+            np.testing.assert_allclose(found.numpy(), entry[f"oks_of_0_to_all{name}"], atol=1e-6)
+
+
+def recorded(folder: Path, shared: Path, rivals: Rivals) -> Results:
     """The recorded keypoints of 118 detections in four photographs, one crop for each."""
     facts = json.loads((folder / "coco_eval.json").read_text())
     keypoints = np.load(folder / "coco_eval.npz")["keypoints"]
@@ -60,9 +76,18 @@ def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original
         looked.append(Looked(origin, poses, whole=False))
     areas = np.concatenate([box_areas(entry.poses.boxes) for entry in looked])
     np.testing.assert_allclose(areas, facts["areas"], rtol=1e-5)
-    results = Results.of(looked, (1,), COCO.count).without_rivals(COCO.sigmas, RIVALS)
-    assert len(results) == facts["results_count"]["hard"]
-    np.testing.assert_allclose(np.sort(results.scores), np.sort(facts["rescored"]), atol=2e-6)
+    return Results.of(looked, (1,), COCO.count).without_rivals(COCO.sigmas, rivals)
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original(
+    folder: Path, shared: Path, kind: str
+) -> None:
+    facts = json.loads((folder / "coco_eval.json").read_text())
+    results = recorded(folder, shared, Rivals(facts["oks_thre"], soft=kind == "soft"))
+    assert len(results) == facts["results_count"][kind]
+    if kind == "hard":  # whose scores are recorded
+        np.testing.assert_allclose(np.sort(results.scores), np.sort(facts["rescored"]), atol=2e-6)
     evaluator = Evaluator([], shared / "data/coco_four/test_coco.json", schema=COCO, category_ids=(1,))
     numbers = list(evaluator.judge(results).numbers.values())
-    np.testing.assert_allclose(numbers[:10], list(facts["stats_hard"].values()), atol=1e-6)
+    np.testing.assert_allclose(numbers[:10], list(facts[f"stats_{kind}"].values()), atol=1e-6)

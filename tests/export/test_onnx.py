@@ -11,6 +11,7 @@ import torch
 from models.build import load, rebuilt
 from models.layers import fused
 from tests.export import small
+from tests.rounding import assert_equal_but_for_rounding, in_both_precisions
 from tests.test_contract import SIDE
 from utils.core.schema import KeypointSchema
 from utils.export.graphs import every_node, operators
@@ -79,10 +80,9 @@ def rebuilt_with(model: torch.nn.Module, **select: float) -> torch.nn.Module:
 def test_raw_maps_are_those_of_the_network() -> None:
     model = small.model(4)
     found = small.run(small.file_of(model, replace(small.EXPORT, layout="raw", batch=2)), small.pictures(2))
-    with torch.no_grad():
-        expected = model(small.pictures(2))
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
+    expected = in_both_precisions(model, small.pictures(2), lambda network, inputs: network(inputs))
+    for theirs, ours in zip(found, expected, strict=True):
+        assert_equal_but_for_rounding(theirs, ours, least=1e-4)
 
 
 def test_the_map_that_helps_learning_is_in_no_file() -> None:
@@ -91,13 +91,12 @@ def test_the_map_that_helps_learning_is_in_no_file() -> None:
     taught = fused(load("yolov5n6_kpts.yaml", recipe={"heat": 2.0}, select={"conf": 0.0, "max_poses": 5}))
     export = Export((64, 64))
     inputs = small.pictures(1)[..., :64, :64].contiguous()
-    with torch.no_grad():
-        expected = taught(inputs)
+    expected = in_both_precisions(taught, inputs, lambda network, images: network(images))
     raw = small.file_of(taught, replace(export, layout="raw"))
     found = small.run(raw, inputs)
     assert len(found) == len(taught.ti_layer().strides) == len(expected) - 1
-    for ours, theirs in zip(found, expected, strict=False):
-        np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-3)
+    for theirs, ours in zip(found, expected, strict=False):
+        assert_equal_but_for_rounding(theirs, ours, least=1e-4)
     from_file = FromFile(onnx_session(raw), taught, layout="raw", batch=1)
     assert [len(people) for people in from_file((inputs * 255).to(torch.uint8))] == [5]
     whole = small.file_of(taught, export)

@@ -25,14 +25,18 @@ from utils.export.trunk import parts
 EXPORT = Export((128, 192))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """yolox_pose_s_ti_lite, as deep and an eighth as wide."""
+def narrow(folder: Path, width: float) -> Model:
+    """yolox_pose_s_ti_lite, as deep and not as wide."""
     text = (ROOT / "models" / "configs" / "yolox_pose_s_ti_lite.yaml").read_text()
-    path = tmp_path_factory.mktemp("ti") / "yolox_pose_ti_lite.yaml"
-    path.write_text(text.replace("width_multiple: 0.5", "width_multiple: 0.125"))
+    path = folder / "yolox_pose_ti_lite.yaml"
+    path.write_text(text.replace("width_multiple: 0.5", f"width_multiple: {width}"))
     torch.manual_seed(0)
     return fused(Model(read_model_yaml(str(path), schema_of(17), ("person",))))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return narrow(tmp_path_factory.mktemp("ti"), 0.125)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,15 @@ def test_the_prototxt_is_the_one_of_ti_but_for_names_and_numbers_of_the_export(f
     theirs = (shared / "fixtures/tidl/ti_export/yolox_s_human_pose_ti_lite.prototxt").read_text()
     fields = [re.findall(r"^\s*(\w+)", text, re.MULTILINE) for text in (files.prototxt, theirs)]
     assert fields[0] == fields[1]
+
+
+def test_the_prototxt_of_the_smallest_network_is_the_one_of_ti_letter_by_letter(shared: Path, tmp_path: Path) -> None:
+    """But for the names of the three maps, which are the exporter's own."""
+    theirs = (shared / "fixtures/yolox_pose/public/edgeai_pico_lite_128.prototxt").read_text()
+    found = to_ti(narrow(tmp_path, 0.0625), Export((128, 128)), prototxt_name="m_ti.prototxt")
+    for index, name in enumerate(re.findall(r'input: "(.*)"', theirs)):
+        theirs = theirs.replace(f'"{name}"', f'"{found.raw.graph.output[index].name}"')
+    assert found.prototxt.split() == theirs.split()
 
 
 def test_the_prototxt_passes_the_checker_against_its_graph(

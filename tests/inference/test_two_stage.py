@@ -11,9 +11,12 @@ from models.build import load, read_model_yaml
 from tests.test_contract import schema_of
 from utils.core import images as pixels
 from utils.core.contract import PoseModel
+from utils.core.nms import Rivals
 from utils.core.poses import Poses
 from utils.inference.predictor import OneStage
 from utils.inference.two_stage import TwoStage
+
+EVERYBODY = Rivals(above=2.0)
 
 
 class Told(OneStage):
@@ -81,14 +84,14 @@ def test_thirty_people_of_three_images_are_looked_at_in_whole_batches(poser: Pos
     boxes = np.concatenate((low, low + rng.uniform(20, 60, (30, 2))), 1)
     pictures = [picture(seed) for seed in range(3)]
     found = [boxes_found(boxes[i * 10 : i * 10 + 10].tolist()) for i in range(3)]
-    stages = TwoStage(Told(detector, list(found)), poser, batch_size=12, rivals=1.0)
+    stages = TwoStage(Told(detector, list(found)), poser, batch_size=12, rivals=EVERYBODY)
     sizes: list[int] = []
     hook = poser.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
     together = stages(pictures)
     hook.remove()
     assert sizes == [12, 12, 6]
     for image, people, poses in zip(pictures, found, together, strict=True):
-        [alone] = TwoStage(Told(detector, [people]), poser, rivals=1.0)(image)
+        [alone] = TwoStage(Told(detector, [people]), poser, rivals=EVERYBODY)(image)
         assert len(poses) == 10
         np.testing.assert_allclose(poses.scores, alone.scores, atol=1e-4)
         np.testing.assert_allclose(poses.boxes, alone.boxes)
@@ -121,7 +124,7 @@ def test_a_plain_detector_and_a_pose_network_serve_alike(poser: PoseModel, keypo
     """Networks that have learned nothing propose much: that every step of both runs is what is seen here."""
     classes = ("person",) if keypoints else ("person", "bicycle")
     finder = detector_of(keypoints, classes, conf=0.0, max_poses=6)
-    [poses] = TwoStage(OneStage(finder, size=(128, 128)), poser, rivals=1.0)(picture())
+    [poses] = TwoStage(OneStage(finder, size=(128, 128)), poser, rivals=EVERYBODY)(picture())
     [boxes] = OneStage(finder, size=(128, 128))(picture())
     assert 0 < len(poses) <= len(boxes) and poses.keypoints.shape[1:] == (5, 2)
     assert all(any(np.allclose(box, other) for other in boxes.boxes) for box in poses.boxes)
@@ -142,9 +145,8 @@ def test_the_published_pipeline_gives_the_published_keypoints(shared) -> None:
     facts = json.loads((folder / "pipeline.json").read_text())["end_to_end"]
     model = load(folder / "posehrnet_w8_256x192.pth")
     image = pixels.read(shared / "data/coco_four" / facts["image"])
-    stages = TwoStage(Told(detector_of(), []), model, rivals=1.0)
+    stages = TwoStage(Told(detector_of(), []), model, rivals=EVERYBODY)
     detected = boxes_found(facts["boxes_rounded"], [row[4] for row in facts["det"]])
-    stages.rivals = 2.0  # everybody stays
     [poses] = stages.poses_in([("photograph", image)], [detected])
     recorded = np.array(facts["coords_int"])
     order = [int(np.flatnonzero((detected.boxes == box).all(1))[0]) for box in poses.boxes]

@@ -77,3 +77,11 @@ def targets_of(images: list[dict[str, np.ndarray]]) -> Targets:
         areas=joined["areas"],
         classes=joined["labels"],
     )
+
+
+def assert_close(found: torch.Tensor, expected: np.ndarray, relative: float) -> None:
+    """The largest difference, measured against the largest value."""
+    expected = torch.as_tensor(np.asarray(expected), dtype=torch.float32)
+    assert found.shape == expected.shape
+    difference = (found.detach() - expected).abs().max() / expected.abs().max()
+    assert difference <= relative, f"{difference:.2e} of the largest value; allowed {relative:.0e}"

@@ -3,6 +3,7 @@
 The files are made here: our networks, dressed in the class names and attributes that the originals pickle.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,108 +14,19 @@ import pytest
 import torch
 from torch import nn
 
-from models import families, layers
 from models.build import load, read_model_yaml
 from models.summary import as_text, summarise
-from utils.core.contract import ModelSpec, PoseModel, read_rows
+from tests.models.pickles import alive, dressed, original_classes, write_checkpoint
+from utils.core.config import find, read_yaml
+from utils.core.contract import ModelSpec, read_rows
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View
-
-NAMES = {
-    "common": ("Conv", "C3", "Bottleneck", "SPP", "SPPF", "Focus", "Concat", "Contract"),
-    "yolo": ("Model", "Detect"),
-}
 
 
 @pytest.fixture
 def originals() -> Iterator[dict[str, type[nn.Module]]]:
-    """Classes called models.common.Conv and so on, there only while a file is written."""
-    found: dict[str, type[nn.Module]] = {}
-    for module, names in NAMES.items():
-        full = f"models.{module}"
-        sys.modules[full] = ModuleType(full)
-        for name in names:
-            found[name] = type(name, (nn.Module,), {"__module__": full})
-            setattr(sys.modules[full], name, found[name])
-    yield found
-    for module in NAMES:
-        del sys.modules[f"models.{module}"]
-
-
-def dressed(model: PoseModel, kinds: dict[str, type[nn.Module]], **facts: object) -> nn.Module:
-    """Our network as the originals would have it in memory."""
-
-    def plain(name: str, **children: nn.Module) -> nn.Module:
-        made = kinds[name]()
-        for child, module in children.items():
-            made.add_module(child, module)
-        return made
-
-    def conv(ours: layers.Conv) -> nn.Module:
-        return plain("Conv", conv=ours.conv, bn=ours.bn, act=ours.act)
-
-    def layer(ours: nn.Module) -> nn.Module:
-        if isinstance(ours, layers.Conv):
-            return conv(ours)
-        if isinstance(ours, layers.C3):
-            blocks = []
-            for block in ours.m:
-                blocks.append(plain("Bottleneck", cv1=conv(block.cv1), cv2=conv(block.cv2)))
-                blocks[-1].add = block.adds
-            return plain("C3", cv1=conv(ours.cv1), cv2=conv(ours.cv2), cv3=conv(ours.cv3), m=nn.Sequential(*blocks))
-        if isinstance(ours, layers.SPPF):
-            window = 2 * len(ours.pools[0]) + 1
-            return plain("SPPF", cv1=conv(ours.cv1), cv2=conv(ours.cv2), m=nn.MaxPool2d(window, 1, window // 2))
-        if isinstance(ours, layers.SPP):
-            sizes = [1 + 2 * sum(len(pool) for pool in ours.pools[: i + 1]) for i in range(len(ours.pools))]
-            pools = nn.ModuleList(nn.MaxPool2d(size, 1, size // 2) for size in sizes)
-            return plain("SPP", cv1=conv(ours.cv1), cv2=conv(ours.cv2), m=pools)
-        if isinstance(ours, layers.ConvFocus):  # TI's older files call it Focus too
-            return plain("Focus", conv_slice=conv(ours.conv_slice), conv=conv(ours.conv))
-        if isinstance(ours, layers.Focus):
-            inner = {"contract": kinds["Contract"]()} if ours.order == "rows" else {}
-            return plain("Focus", **inner, conv=conv(ours.conv))
-        if isinstance(ours, layers.Upsample):
-            return nn.Upsample(None, ours.scale_factor, "nearest")
-        return plain("Concat")
-
-    body = [layer(ours) for ours in model.body.layers]
-    for i, (module, row) in enumerate(zip(body, model.spec.rows, strict=True)):
-        module.i, module.f = i, row.source[0] if len(row.source) == 1 else list(row.source)
-    detect = kinds["Detect"]()
-    detect.m = model.head.box
-    if len(model.head.keypoint):
-        branches = [
-            nn.Sequential(*map(_dressed_branch(conv), b)) if isinstance(b, nn.Sequential) else b
-            for b in model.head.keypoint
-        ]
-        detect.m_kpt, detect.nkpt = nn.ModuleList(branches), model.spec.schema.count
-    stride = torch.tensor([float(s) for s in model.body.strides])
-    detect.register_buffer("anchors", model.anchors / stride.view(-1, 1, 1))
-    if facts.pop("anchor_grid", True):
-        detect.register_buffer("anchor_grid", model.anchors.view(len(stride), 1, -1, 1, 1, 2).clone())
-    detect.stride, detect.f, detect.nc = stride, list(model.settings.inputs), len(model.spec.classes)
-    whole = kinds["Model"]()
-    whole.model = nn.Sequential(*body, detect)
-    whole.names = list(model.spec.classes)
-    for name, value in facts.items():
-        setattr(whole, name, value)
-    return whole
-
-
-def _dressed_branch(conv):
-    return lambda module: conv(module) if isinstance(module, layers.Conv) else module
-
-
-def alive(spec: ModelSpec) -> PoseModel:
-    """A network whose statistics are not those of a new one."""
-    torch.manual_seed(0)
-    model = families.find("yolo_pose")(spec)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return model.eval()
+    with original_classes() as found:
+        yield found
 
 
 def nano(name: str, **head: object) -> ModelSpec:
@@ -241,3 +153,49 @@ def test_folded_weights_are_not_taken_for_trainable_ones(originals, tmp_path: Pa
     torch.save({"model": whole}, path)
     with pytest.raises(ValueError, match=r"fused\.pt: its normalisation is folded away"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("network", "head", "told"),
+    [
+        ("models.yolo.Model", "models.yolo.IKeypoint", r"a network of YOLOv7 \(its head is 'IKeypoint'\)"),
+        ("ultralytics.nn.tasks.PoseModel", "ultralytics.nn.modules.head.Pose", "a PoseModel of Ultralytics' package"),
+    ],
+)
+def test_a_network_of_another_project_is_named_and_not_mistaken_for_a_start(
+    network: str, head: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def made(full: str) -> nn.Module:
+        module, _, name = full.rpartition(".")
+        kind = type(name, (nn.Module,), {"__module__": module})
+        setattr(sys.modules[module], name, kind)
+        return kind()
+
+    for module in ("models.yolo", "ultralytics", "ultralytics.nn", "ultralytics.nn.tasks", "ultralytics.nn.modules"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    monkeypatch.setitem(sys.modules, "ultralytics.nn.modules.head", ModuleType("ultralytics.nn.modules.head"))
+    whole, last = made(network), made(head)
+    last.m = nn.ModuleList([nn.Conv2d(8, 18, 1)])
+    whole.model = nn.Sequential(nn.Conv2d(3, 8, 3), last)
+    torch.save({"epoch": -1, "model": whole.half()}, tmp_path / "pose.pt")
+    for cfg in (None, "yolov5n6_kpts.yaml"):
+        with pytest.raises(ValueError, match=rf"pose\.pt: {told}; .*docs/migration\.md"):
+            load(tmp_path / "pose.pt", cfg)
+
+
+def test_a_detector_and_a_recipe_for_keypoint_objects_make_a_new_network(tmp_path: Path, caplog) -> None:
+    """KAPAO's commands name no YAML: its network is a detector of more classes."""
+    path, people = tmp_path / "yolov5s6.pt", KeypointSchema.unnamed(5)
+    spec = NETWORKS["a YOLOv5 detector of release 6"]
+    write_checkpoint(path, spec)
+    recipe = read_yaml(find("hyp.kp-p6.yaml"))
+    with caplog.at_level(logging.INFO, logger="limber"):
+        model = load(path, schema=people, classes=("person",), recipe=recipe)
+    assert model.spec.family == "kapao" and model.spec.schema == people and model.spec.classes == ("person",)
+    assert model.spec.rows == load(path).spec.rows and "a new kapao model takes its layers" in caplog.text
+    kernel = "body.layers.1.conv.weight"
+    assert torch.equal(model.state_dict()[kernel], load(path).state_dict()[kernel])
+    others = read_yaml(find("hyp.scratch.yaml"))
+    for values in (others, None):  # a pose branch is more than a detector's layers say; and nobody asked for a new one
+        with pytest.raises(ValueError, match=r"yolov5s6\.pt: has 0 keypoints, but the data has 5; .*--cfg"):
+            load(path, schema=people, classes=("person",), recipe=values)

@@ -82,7 +82,7 @@ def test_our_export_of_the_same_weights_gives_the_same_detections(original: Orig
         np.testing.assert_allclose(rows, expected, atol=2e-2, rtol=1e-3)
 
 
-@pytest.mark.parametrize("how", [Fit(), Fit(rounding="down", place="corner", smooth=False)])
+@pytest.mark.parametrize("how", [Fit(), Fit("down", "corner", smooth=False), Fit("none")])
 @pytest.mark.parametrize("size", [(90, 200), (301, 77), (128, 128)])
 def test_pictures_are_placed_as_the_metadata_say(how: Fit, size: tuple[int, int]) -> None:
     model = object.__new__(script.PoseFile)
@@ -160,6 +160,14 @@ def test_what_cannot_be_used_is_said_in_one_line(ours: Path, tmp_path: Path, wro
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("rows", [np.zeros((5, 18)), np.zeros((0, 18))], ids=["filled up", "none"])
+def test_a_picture_without_anybody_is_a_picture_with_nobody_and_no_error(rows: np.ndarray) -> None:
+    people = script.People.of_rows(rows).moved(np.eye(3)[:2], (60, 80))
+    assert people.keypoints.shape == (0, 4, 3) and script.lines(people) == ""
+    picture = np.full((60, 80, 3), 7, np.uint8)
+    assert (script.draw(picture, people, [(0, 1)], least=0.3) == picture).all()
 
 
 def test_it_imports_three_libraries_and_nothing_of_ours() -> None:

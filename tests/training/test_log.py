@@ -1,5 +1,6 @@
 """The folder of a run: numbered, with named columns, curves and one line per epoch that a person can read."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_the_report_is_one_page_with_curves_table_bars_and_pictures(tmp_path: Pa
     assert page.count("<svg") == 6 and "<td>70.0</td>" in page and "left ankle" in page
     assert "data:image/png;base64," in page
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "") and "<script" not in page
+
+
+def test_numbers_beside_a_curve_fit_into_the_margin(tmp_path: Path) -> None:
+    rates = (0.00114, 3.21e-5, 0.0123, 12345.678, 0.1)
+    for number, rate in enumerate(rates):
+        write_report(tmp_path / f"{number}.html", Report(title="exp", rows=[row(0, **{"lr/weights": rate})]))
+    pages = [(tmp_path / f"{number}.html").read_text() for number in range(len(rates))]
+    ticks = [re.findall(r'text-anchor="end">([^<]+)</text>', page) for page in pages]
+    assert max(len(tick) for page in ticks for tick in page) <= 6
+    expected = ("1.1e-3", "3.2e-5", "0.0123", "1.2e4", "0.1")
+    assert all(tick in page for tick, page in zip(expected, ticks, strict=True))
 
 
 def test_a_report_without_pictures_or_metrics_is_still_a_page(tmp_path: Path) -> None:

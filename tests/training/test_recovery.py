@@ -13,15 +13,16 @@ from utils.core.config import ROOT
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
-@pytest.mark.parametrize("rounds", [10, pytest.param(20, marks=pytest.mark.slow)])
-def test_every_checkpoint_loads_after_each_of_many_kills_and_the_end_is_the_same(tmp_path: Path, rounds: int) -> None:
+def test_every_checkpoint_loads_after_each_of_ten_kills_and_the_end_is_the_same(tmp_path: Path) -> None:
+    """tests/reliability/test_02_kill_storm.py does it two hundred times."""
+    rounds = 10
     command = [sys.executable, "-m", "tests.training.kill_storm", str(tmp_path), str(rounds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    killed = re.findall(r"killed \d+: (.*)", done.stdout)
+    killed = re.findall(r"killed \d+, .*?: (.*)", done.stdout)
     assert len(killed) == rounds
     assert sum("last.pt epoch" in line for line in killed) >= rounds // 2  # most of them while it was training
-    assert "finished: best.safetensors, last.pt epoch 30 step 0, last.safetensors" in done.stdout
+    assert re.search(r"finished: best.safetensors, last.pt epoch \d+ step 0, last.safetensors", done.stdout)
     assert "same as unbroken: True; leftovers: 0" in done.stdout
 
 

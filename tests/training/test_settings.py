@@ -68,6 +68,12 @@ def test_a_key_that_nobody_reads_is_an_error_with_the_nearest_one() -> None:
         share_out({"momemtum": 0.9}, "my.yaml", [TrainSettings])
 
 
+def test_recipes_of_the_originals_may_keep_their_idle_keys_but_not_wake_them() -> None:
+    assert share_out({"iou_t": 0.2, "copy_paste": 0.0}, "their.yaml", [TrainSettings]) == [{}]
+    with pytest.raises(ValueError, match=r"their\.yaml: copy_paste: found 0\.3; people are not copied here"):
+        share_out({"copy_paste": 0.3}, "their.yaml", [TrainSettings])
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

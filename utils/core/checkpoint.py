@@ -104,6 +104,10 @@ def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
         raise OSError(
             f"{path}: cannot be written ({_first_line(error)}); is the disk full? The file before it is untouched"
         ) from error
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise OSError(f"{path}: cannot be written: {reason}; the file before it is untouched") from error
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

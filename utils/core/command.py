@@ -67,8 +67,12 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         super().__init__(prog, max_help_position=32, width=110)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        nothing = action.default in (None, False, True, "", argparse.SUPPRESS) or action.default == []
-        return action.help if nothing else super()._get_help_string(action)
+        default = action.default
+        if default in (None, False, True, "", argparse.SUPPRESS) or default == []:
+            return action.help
+        if isinstance(default, list):  # as it is typed
+            return f"{action.help} (default: {' '.join(map(str, default))})"
+        return super()._get_help_string(action)
 
 
 class _WithoutEffect(argparse.Action):
@@ -95,9 +99,24 @@ def run(main: Callable[[], int | None]) -> None:
         print("error:", " ".join(line for line in lines if line), file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
+        where = error.filename2 or error.filename  # of a copy, the file that could not be written
+        print("error:", f"{where}: {error.strerror}" if where and error.strerror else error, file=sys.stderr)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        remedy = "try a smaller --batch-size, --img or --workers; what was written before is whole"
+        print(f"error: not enough memory ({why}); {remedy}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """True for Python's and numpy's own error, for a GPU's, and for the one of torch on the CPU, which has no class."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_named or any(word in str(error).lower() for word in words)

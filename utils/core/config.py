@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from utils.core.files import write_text
+
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = (ROOT / "models" / "configs", ROOT / "data", ROOT / "data" / "hyps", ROOT / "weights", ROOT)
 
@@ -38,6 +40,13 @@ def find(name: str | Path) -> Path:
 
 def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for a name that is too long)
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made or fetched again: $LIMBER_CACHE, or limber among the user's caches."""
+    if own := os.environ.get("LIMBER_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limber"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -72,7 +81,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def write_yaml(path: str | Path, values: Mapping[str, Any]) -> None:
     """Write plain values in the order they are given."""
-    Path(path).write_text(to_yaml(values), encoding="utf-8")
+    write_text(path, to_yaml(values))
 
 
 def to_yaml(values: Mapping[str, Any]) -> str:

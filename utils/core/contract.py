@@ -14,6 +14,7 @@ from utils.core.schema import KeypointSchema
 from utils.core.tta import View
 
 if TYPE_CHECKING:
+    from utils.core.nms import Rivals
     from utils.core.published import Published
 
 
@@ -138,6 +139,7 @@ class PoseModel(nn.Module):
     fuses: bool = False  # whether there are keypoint objects, and Poses.fused says where they went
     letterbox: Fit = Fit()  # how a whole image is put into the input, as in the family's published evaluation
     coding: Coding = "published"  # how a person crop is measured, for families of view "person"
+    rivals: "Rivals | None" = None  # what becomes of poses of one image that are alike, for families of view "person"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

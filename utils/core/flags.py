@@ -8,18 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.core.console import log
+
 # What commands show when nothing is named: a drawn picture, and a small network that has only ever seen drawn people.
 EXAMPLE, EXAMPLE_WEIGHTS = "data/example.jpg", "weights/yolov5n6_kpts_people.safetensors"
 
 # What the originals called the data files that are here under one name.
 OLD_DATA = {"coco-kp.yaml": "coco_kpts.yaml"}
 
+# Published checkpoints that the originals' commands mean when they name none: the first of them that is here.
+PUBLISHED = ("yolov5s6_kpts.pt", "kapao_s_coco.pt", "xpose_l_coco.pt", "kpao_s_coco.pt")
+PUBLISHED_DEMO = ("kapao_l_coco.pt", "xpose_l_coco.pt", "kpao_s_coco.pt")
+
+# KAPAO's checkpoints under its older name, and under that of XPOSE, whose letters go the other way.
+OLD_WEIGHTS = {"kpao_": "kapao_", "xpose_l_": "kapao_s_", "xpose_p_": "kapao_m_", "xpose_m_": "kapao_l_"}
+
 # Thresholds for counting AP, as the published figures were: doubtful people cost little there and win recall.
 THOROUGH = {"conf": 0.001, "iou": 0.65}
 
 
-# Thresholds of families that find keypoints as objects, as flags and as settings.
+# Thresholds of families that find keypoints as objects, and of those of single persons, as flags and as settings.
 KEYPOINT_OBJECTS = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol", "no_kp_dets")
+SINGLE_PERSONS = ("visible_from", "rivals", "soft_rivals")
 
 
 class _Freeze(argparse.Action):
@@ -27,18 +37,33 @@ class _Freeze(argparse.Action):
         namespace.freeze = int(values[0]) if len(values) == 1 and values[0].isdecimal() else tuple(values)
 
 
-class _UsualViews(argparse.Action):
-    """`--augment` as YOLOv5 means it: as it is, a little smaller and mirrored, smaller."""
+class _Views(argparse.Action):
+    """Views that have a name: those of YOLOv5's `--augment`, and as it is with its mirror image."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        namespace.scales, namespace.flips = [1.0, 0.83, 0.67], [-1, 3, -1]
+        namespace.scales, namespace.flips = (list(each) for each in self.const)
 
 
 def add_model_flags(
-    parser: argparse.ArgumentParser, *, weights: str | None = None, half: str = "half precision, on a GPU"
+    parser: argparse.ArgumentParser,
+    *,
+    weights: str | None = None,
+    published: Sequence[str] = (),
+    half: str = "half precision, on a GPU",
 ) -> None:
+    """Without `--weights`: the first of the published ones that is here, else `weights`."""
     group = parser.add_argument_group("model")
-    group.add_argument("--weights", default=weights, metavar="FILE", help="checkpoint: ours, or a published .pt")
+    here = next((name for name in published if Path(name).is_file()), weights)
+
+    def named(name: str) -> str | None:
+        if name is here and name != weights:  # argparse hands in the default itself; what is typed is another object
+            log.info("--weights: none named; %s is here", name)
+        return _weights_file(name) if name else None  # '' is how YOLOv5's users ask for one that starts from nothing
+
+    told = "checkpoint, ours or published: file or URL; '' for none"
+    if published and here is None:
+        told += f"; default: {', '.join(published[:-1])} or {published[-1]} where it is here"
+    group.add_argument("--weights", type=named, default=here, metavar="FILE", help=told)
     group.add_argument("--cfg", metavar="YAML", help="model YAML, to build a new model (weights fill in what fits)")
     group.add_argument("--device", default="", metavar="D", help="cpu, mps, a GPU number, or 0,1; default: the best")
     group.add_argument("--half", action="store_true", help=half)
@@ -65,6 +90,18 @@ def add_data_flag(parser: argparse.ArgumentParser) -> None:
 def _data_file(name: str) -> str:
     """The file as typed, or the one that has an older file's place."""
     return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
+
+
+def _weights_file(name: str) -> str | None:
+    """The file as typed, or the one of the same network under its other name; '' is none, as YOLOv5 has it."""
+    path = Path(name)
+    for old, new in OLD_WEIGHTS.items():
+        if path.name.startswith(old) and not path.is_file():
+            other = path.with_name(path.name.replace(old, new, 1))
+            if other.is_file():
+                log.info("%s: not here; %s is the same network", name, other)
+                return str(other)
+    return name or None
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -116,12 +153,18 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
         help="of people that overlap more than this, keep the best",
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
+    group.add_argument("--oks-thres", type=float, metavar="P",
+                       help="of people whose keypoints are more alike than that, keep one (yolox_pose)")  # fmt: skip
     group = parser.add_argument_group("selection, for families with keypoint objects")
     group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
     group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of those that overlap more, keep the best")
     group.add_argument("--conf-thres-kp-person", type=float, metavar="P", help="only people with this score get them")
     group.add_argument("--overwrite-tol", type=float, metavar="PX", help="only keypoints this near are replaced")
     group.add_argument("--no-kp-dets", action="store_const", const=True, help="replace no keypoints")
+    group = parser.add_argument_group("selection, for models of single persons")
+    group.add_argument("--visible-from", type=float, metavar="P", help="a pose's score: the mean of keypoints above P")
+    group.add_argument("--rivals", type=float, metavar="P", help="of poses with a higher OKS (0.9), keep the best")
+    group.add_argument("--soft-rivals", action="store_const", const=True, help="or weaken them, and keep the best 20")
 
 
 def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +176,10 @@ def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
 def check_fusion(args: argparse.Namespace, family: str, *, fuses: bool) -> None:
     """Refuse what a family cannot do before any image is looked at."""
     if args.two_stage:
-        raise ValueError("--two-stage: found, but it has never run, in KAPAO's own val.py neither; leave it out")
+        raise ValueError(
+            "--two-stage: found, but it has never run, in KAPAO's own val.py neither, and nothing says what it should do; "
+            "leave it out. To look at each person once more: detect.py --det-model and --pose-model, or --scales"
+        )
     if args.count_fused and not fuses:
         raise ValueError(f"--count-fused: family {family} has no keypoint objects; leave it out")
 
@@ -147,7 +193,9 @@ def add_view_flags(parser: argparse.ArgumentParser) -> None:
         "--flips", type=int, nargs="+", default=[], metavar="F",
         help="one for each scale: -1 as it is, 3 left and right exchanged, 2 upside down",
     )  # fmt: skip
-    group.add_argument("--augment", action=_UsualViews, nargs=0, help="--scales 1 0.83 0.67 --flips -1 3 -1")
+    usual, mirrored = ((1.0, 0.83, 0.67), (-1, 3, -1)), ((1.0, 1.0), (-1, 3))
+    group.add_argument("--augment", action=_Views, nargs=0, const=usual, help="--scales 1 0.83 0.67 --flips -1 3 -1")
+    group.add_argument("--flip-test", action=_Views, nargs=0, const=mirrored, help="--scales 1 1 --flips -1 3")
 
 
 def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
@@ -160,7 +208,7 @@ def add_run_flags(parser: argparse.ArgumentParser, *, project: str) -> None:
 def add_tracking_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tracking")
     group.add_argument("--track", action="store_true", help="ids for the people of videos and streams")
-    group.add_argument("--bridge", type=int, default=0, metavar="N", help="with ids: whoever is missed stays N frames")
+    group.add_argument("--bridge", type=int, default=1, metavar="N", help="with ids: who is missed stays N frames (1)")
     group.add_argument("--smooth", nargs="?", const="oneeuro", choices=["oneeuro"], help="with ids, and less tremble")
 
 
@@ -184,6 +232,7 @@ def add_result_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--save-csv", action="store_true", help="results.csv, a row for every person")
     group.add_argument("--save-crop", action="store_true", help="crops/CLASS/NAME.jpg of everybody")
     group.add_argument("--save-gif", action="store_true", help="a GIF beside every video")
+    group.add_argument("--strict", action="store_true", help="status 1 when anything could not be read")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
@@ -207,9 +256,18 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """The thresholds that were typed, under the names that families give them."""
-    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det}
-    typed |= {name: getattr(args, name) for name in KEYPOINT_OBJECTS}
+    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det, "oks": args.oks_thres}
+    typed |= {name: getattr(args, name) for name in (*KEYPOINT_OBJECTS, *SINGLE_PERSONS)}
     return {name: value for name, value in typed.items() if value is not None}
+
+
+def selections(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The thresholds of the first stage, and those of the second, the model of single persons, if there is one."""
+    typed = selection(args)
+    second = SINGLE_PERSONS if args.pose_model else ()
+    first = {name: value for name, value in typed.items() if name not in second}
+    first |= {"agnostic": True} if args.agnostic_nms else {}
+    return first, {name: value for name, value in typed.items() if name in second}
 
 
 def image_size(values: Sequence[int] | None) -> tuple[int, int] | None:

@@ -102,7 +102,8 @@ def is_affine(matrix: Matrix) -> bool:
 class Fit:
     """How an image is put into a rectangle. The defaults are YOLO's; the families' published pipelines differ."""
 
-    rounding: Literal["nearest", "down", "none"] = "nearest"  # of the copy's sides; "none" keeps the ratio exact
+    # Of the copy's sides. "none" keeps the ratio exact, and pixels are counted from their centres, as mmpose does.
+    rounding: Literal["nearest", "down", "none"] = "nearest"
     place: Literal["centre", "corner"] = "centre"  # "corner": padding only on the right and below
     smooth: bool = True  # average when shrinking, instead of sampling
 
@@ -113,7 +114,8 @@ def letterbox(
     """The largest copy of an image inside a target; sizes are (height, width), no side exceeds `longest`.
 
     Returns the matrix and the size of the copy. The copy has whole pixels and starts on a whole pixel, so its two
-    scales can differ in the last digit: the matrix is what really happens to a point.
+    scales can differ in the last digit: the matrix is what really happens to a point. Without rounding the matrix is
+    the published one, as for person crops, and `images.fit` goes with it.
     """
     fit = fit or Fit()
     ratio = min(target[0] / source[0], target[1] / source[1])

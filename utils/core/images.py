@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from utils.core.files import naming
 from utils.core.geometry import (
     Fit,
     Matrix,
@@ -108,7 +109,8 @@ def write(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
         done = False
     if not done:
         raise ValueError(f"{path}: cannot write an image as '{suffix}'")
-    data.tofile(path)
+    with naming(path):
+        Path(path).write_bytes(data.tobytes())  # not cv2.imwrite: that fails on non-ASCII paths under Windows
 
 
 def as_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
@@ -138,7 +140,7 @@ def fit(
     how = how or Fit()
     matrix, (height, width) = letterbox(image.shape[:2], size, how, longest=longest)
     if how.rounding == "none":
-        return warp(image, matrix, size), matrix
+        return crop(image, matrix, size, fill=GREY), matrix
     top, left = round(matrix[1, 2]), round(matrix[0, 2])
     canvas = blank(size)
     copy = resize(image, (int(height), int(width)), smooth=how.smooth)
@@ -156,10 +158,10 @@ def warp(image: np.ndarray, matrix: Matrix, size: tuple[int, int], fill: tuple[i
     return cv2.warpPerspective(image, pixels, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderValue=fill)
 
 
-def crop(image: np.ndarray, matrix: Matrix, size: tuple[int, int]) -> np.ndarray:
-    """A person crop by the matrix of `geometry.person_crop`, which counts from pixel centres; black outside."""
+def crop(image: np.ndarray, matrix: Matrix, size: tuple[int, int], fill: tuple[int, int, int] = BLACK) -> np.ndarray:
+    """A part by a matrix that counts from pixel centres, as that of `geometry.person_crop` does."""
     pixels = matrix[:2]
-    return cv2.warpAffine(image, pixels, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderValue=BLACK)
+    return cv2.warpAffine(image, pixels, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderValue=fill)
 
 
 def paint(canvas: np.ndarray, image: np.ndarray, matrix: Matrix, corners: np.ndarray) -> Matrix:

@@ -158,14 +158,17 @@ def _from_ultralytics(values: Mapping[str, Any], where: str) -> KeypointSchema:
     shape = values["kpt_shape"]
     if not (_is_list(shape) and len(shape) == 2 and type(shape[0]) is int and shape[0] > 0):
         raise ValueError(f"kpt_shape: found {shape}; expected [number of keypoints, 2 or 3]")
-    count = shape[0]
+    count, flips = shape[0], values.get("flip_idx")
+    coco = KeypointSchema.of_weights(count)
+    if not values.get("kpt_names") and _is_list(flips) and coco.swap == tuple(flips):
+        log.info("%s: flip_idx is COCO's; so are the names, and the bones and sigmas unless they are given", where)
+        values = {**values, "kpt_names": coco.names, "skeleton": values.get("skeleton") or coco.skeleton}
     names = values.get("kpt_names") or [f"keypoint_{i}" for i in range(count)]
     if isinstance(names, Mapping):  # one list per class; they share one skeleton here
         names = next(iter(names.values()))
     if len(_as_list(names, "kpt_names")) != count:
         raise ValueError(f"kpt_shape says {count} keypoints but kpt_names has {len(names)}")
     names = tuple(str(name) for name in names)
-    flips = values.get("flip_idx")
     if flips is not None and len(_as_list(flips, "flip_idx")) != count:
         raise ValueError(f"kpt_shape says {count} keypoints but flip_idx has {len(flips)}")
     return KeypointSchema(

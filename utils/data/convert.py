@@ -4,25 +4,24 @@ import argparse
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from utils.core.command import Parser, run
 from utils.core.config import write_yaml
 from utils.core.console import log
-from utils.core.schema import KeypointSchema
-from utils.data.annotations import DataSpec, summary, without_missing
-from utils.data.reading import rest
-from utils.data.reading.coco_json import read_categories
-from utils.data.reading.ground_truth import from_records
-from utils.data.reading.labels_txt import label_path
-from utils.data.reading.rows import to_rows
-from utils.data.records import Records
+from utils.core.files import write_text
+
+if TYPE_CHECKING:  # the parts are imported where they are used: --help answers at once
+    from utils.data.annotations import DataSpec
+    from utils.data.records import Records
 
 Placing = Literal["link", "copy", "none"]
 
 
 def main() -> None:
     flags = parse()
+    from utils.data.annotations import DataSpec, summary, without_missing
+
     data = DataSpec.read(flags.data)
     out = Path(flags.out).resolve()
     if out == data.root.resolve():
@@ -58,8 +57,10 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def names_below_split(records: Records) -> list[str]:
+def names_below_split(records: "Records") -> list[str]:
     """The images' names without the folders that all of them share; each must leave room for a label of its own."""
+    from utils.data.reading.labels_txt import label_path
+
     names = [records.name(i).replace("\\", "/") for i in range(len(records))]
     shared = os.path.commonpath([os.path.dirname(name) for name in names])  # noqa: PTH120
     names = [name[len(shared) :].lstrip("/") if shared else name for name in names]
@@ -71,7 +72,7 @@ def names_below_split(records: Records) -> list[str]:
     return names
 
 
-def place_images(records: Records, names: list[str], folder: Path, placing: Placing) -> None:
+def place_images(records: "Records", names: list[str], folder: Path, placing: Placing) -> None:
     """Link or copy the images into the new data set; a link where the system allows none becomes a copy."""
     if placing == "none":
         return
@@ -89,8 +90,13 @@ def place_images(records: Records, names: list[str], folder: Path, placing: Plac
         shutil.copyfile(records.path(i), target)
 
 
-def write_txt(data: DataSpec, split: str, records: Records, names: list[str], out: Path) -> str:
+def write_txt(data: "DataSpec", split: str, records: "Records", names: list[str], out: Path) -> str:
     """Labels, a list of the images, and what txt labels cannot hold; returns the split's images for the YAML."""
+    from utils.data.reading import rest
+    from utils.data.reading.coco_json import read_categories
+    from utils.data.reading.labels_txt import label_path
+    from utils.data.reading.rows import to_rows
+
     altered = 0
     kept: dict[str, Any] = {}
     for i, name in enumerate(names):
@@ -98,11 +104,11 @@ def write_txt(data: DataSpec, split: str, records: Records, names: list[str], ou
         text = "".join(row.text + "\n" for row in rows if row.text)
         path = out / label_path(f"images/{split}/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         kept[name] = rest.entry(records, i, rows, text, data.classes, data.schema)
         altered += sum(row.altered for row in rows)
     listed = "".join(f"./images/{split}/{name}\n" for name in names)
-    (out / f"{split}.txt").write_text(listed, encoding="utf-8")
+    write_text(out / f"{split}.txt", listed)
     annotations = data.split(split).annotations
     rest.write(out, split, read_categories(annotations) if annotations else [], kept)
     if altered:
@@ -114,8 +120,11 @@ def write_txt(data: DataSpec, split: str, records: Records, names: list[str], ou
     return f"images/{split}"
 
 
-def write_coco(data: DataSpec, split: str, records: Records, names: list[str], out: Path) -> dict[str, str]:
+def write_coco(data: "DataSpec", split: str, records: "Records", names: list[str], out: Path) -> dict[str, str]:
     """One JSON, with what an earlier conversion to txt had to leave out; returns the split for the YAML."""
+    from utils.data.reading import rest
+    from utils.data.reading.ground_truth import from_records
+
     values = from_records(records, data.classes, data.schema)
     for image, name in zip(values["images"], names, strict=True):
         image["file_name"] = name
@@ -127,13 +136,13 @@ def write_coco(data: DataSpec, split: str, records: Records, names: list[str], o
     return {"images": f"images/{split}", "annotations": f"annotations/{split}.json"}
 
 
-def _our_keys(data: DataSpec) -> dict[str, Any]:
+def _our_keys(data: "DataSpec") -> dict[str, Any]:
     return {"classes": list(data.classes), **data.schema.to_values()}
 
 
-def _ultralytics_keys(data: DataSpec) -> dict[str, Any]:
+def _ultralytics_keys(data: "DataSpec") -> dict[str, Any]:
     """The keys that Ultralytics' trainers read, and ours do too; no `path`: it is the YAML's folder for both."""
-    schema: KeypointSchema = data.schema
+    schema = data.schema
     return {
         "names": dict(enumerate(data.classes)),
         "kpt_shape": [schema.count, 3],

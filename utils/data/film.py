@@ -14,9 +14,9 @@ from utils.data.drawing.canvas import Canvas, Patches, composed, paint
 from utils.data.drawing.figure import pictured
 from utils.data.drawing.poses import ANGLES, MOVEMENTS, angles_of
 from utils.data.drawing.scenery import Exposure, draw_background, draw_pillar, photographed
+from utils.data.drawing.scenes import visibilities
 from utils.data.drawing.view import Figures, Placement
 from utils.data.drawing.wardrobe import Wardrobe
-from utils.data.people import visibilities
 
 _STAND, _WALK, _RUN = (list(MOVEMENTS).index(name) for name in ("stand", "walk_gait", "run_gait"))
 SPEEDS = {_WALK: 0.8, _RUN: 2.0}  # statures per second

@@ -160,11 +160,11 @@ def training_loader(
     if spec.view == "person":
         records = usable_persons(_as_records(source), labelled_only=True)
         people = records.image_of_person()
-        samples = TrainingCrops(_files(records, spec, loading), image_of=people, coding=coding, **common)
+        samples = TrainingCrops(_files(records, loading), image_of=people, coding=coding, **common)
     else:
         if isinstance(source, Records):
             records = trainable(source, labelled_only=augment.labelled_only)
-            source = _files(records, spec, loading)
+            source = _files(records, loading, least=max(spec.input_size))
         samples = TrainingImages(source, fit=fit, **common)
     if not len(samples):
         raise ValueError("nothing to train on: no image, or nobody with a labelled keypoint for person crops")
@@ -193,7 +193,7 @@ def evaluation_loader(
     if spec.view == "person":
         records = usable_persons(records, labelled_only=False)
         samples = EvaluationCrops(
-            _files(records, spec, loading),
+            _files(records, loading),
             size=spec.input_size,
             image_of=records.image_of_person(),
             scores=records.scores,
@@ -202,7 +202,7 @@ def evaluation_loader(
         )
         return EvaluationLoader(samples, EvaluationSampler(len(samples), loading.plan), loading)
     records = trainable(records, labelled_only=False)
-    samples = EvaluationImages(_files(records, spec, loading), size=spec.input_size, fit=fit)
+    samples = EvaluationImages(_files(records, loading), size=spec.input_size, fit=fit)
     sampler = EvaluationSampler(
         len(samples),
         loading.plan,
@@ -220,9 +220,11 @@ def _as_records(source: Records | Source) -> Records:
     return source
 
 
-def _files(records: Records, spec: ModelSpec, loading: Loading) -> Files:
+def _files(records: Records, loading: Loading, *, least: int | None = None) -> Files:
+    """Images from files; a cache may keep them smaller, `least` pixels long, if somebody says that this is enough."""
     caches = {"none": _no_cache, "memory": _memory_cache, "disk": _disk_cache}
-    return Files(records, caches[loading.cache](records, max(spec.input_size), loading))
+    whole = int(records.sizes.max(initial=1))
+    return Files(records, caches[loading.cache](records, whole if least is None else least, loading))
 
 
 def _no_cache(records: Records, least: int, loading: Loading) -> ImageCache | None:

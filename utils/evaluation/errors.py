@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from utils.core.files import naming
 from utils.evaluation.coco import OKS_THRESHOLDS, Scores
 from utils.evaluation.diagnosis import KINDS, MEANT, Diagnosis
 from utils.evaluation.matching import Matching
@@ -43,7 +44,8 @@ def save_pictures(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in pictures.items():
-        figure.savefig(folder / name, dpi=150, facecolor="white")
+        with naming(folder / name):
+            figure.savefig(folder / name, dpi=150, facecolor="white")
     return [folder / name for name in pictures]
 
 

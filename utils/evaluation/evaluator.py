@@ -10,6 +10,7 @@ from torch import nn
 
 from utils.core.console import log, progress
 from utils.core.distributed import gather
+from utils.core.nms import Rivals
 from utils.core.poses import Batch, Poses
 from utils.core.schema import KeypointSchema
 from utils.evaluation.coco import Scores, Tool, evaluate
@@ -20,8 +21,6 @@ from utils.evaluation.results import Looked, Results
 from utils.evaluation.stopwatch import Seconds, Stopwatch
 
 Predict = Callable[[Batch], Sequence[Poses]]  # a batch in, the people of each image in original pixels out
-
-RIVALS = 0.9  # OKS of two poses of one image from which they are the same person, for person crops
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ class Evaluator:
     """Looks at a split again and again, for instance after every epoch.
 
     Batches may come from a loader whose sampler deals them out to several processes: every process hands in what it
-    has, and all of them get the same numbers. `rivals` is for batches of person crops: of poses of one image that are
-    more alike than this, the worse one is dropped.
+    has, and all of them get the same numbers. `rivals` is for batches of person crops: what becomes of poses of one
+    image that are alike.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class Evaluator:
         schema: KeypointSchema | None = None,
         category_ids: Sequence[int] | None = None,
         tool: Tool = "fast",
-        rivals: float | None = None,
+        rivals: Rivals | None = None,
     ) -> None:
         self.batches = batches
         self.ground_truth = GroundTruth.read(ground_truth, schema)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.core.files import write_text
 from utils.evaluation.coco import Tool
 from utils.evaluation.diagnosis import KINDS, Diagnosis, diagnose, diagnosis_table
 from utils.evaluation.errors import save_pictures
@@ -34,7 +35,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     diagnosis = diagnose(evaluation.matching.pairs.ground_truth, evaluation.results, tool=tool)
     values = _plain(to_values(evaluation, diagnosis))
-    (folder / "metrics.json").write_text(json.dumps(values, indent=2, allow_nan=False), encoding="utf-8")
+    write_text(folder / "metrics.json", json.dumps(values, indent=2, allow_nan=False))
     if pictures:
         save_pictures(
             folder,

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from utils.core.console import log
-from utils.core.geometry import box_areas, xyxy_to_cxcywh
-from utils.core.nms import keep_by_oks
+from utils.core.files import write_text
+from utils.core.geometry import box_areas, xyxy_to_cxcywh, xyxy_to_xywh
+from utils.core.nms import Rivals
 from utils.core.poses import Origin, Poses
 
 POINT_DECIMALS, SCORE_DECIMALS = 3, 6  # in results files; what is evaluated is what is written
@@ -46,6 +47,7 @@ class Results:
     scores: np.ndarray  # (N) float32
     # Of how many people a keypoint object took the place of each keypoint (K); empty in families without such objects.
     fused: tuple[int, ...] = ()
+    whole: bool = True  # of whole images: boxes are what was found, not the crops that were looked at
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -76,6 +78,7 @@ class Results:
             keypoints=_together(poses, "keypoints", (keypoint_count, 2), np.float32),
             keypoint_scores=_together(poses, "keypoint_scores", (keypoint_count,), np.float32),
             scores=(_together(poses, "scores", (), np.float32) * factors).round(SCORE_DECIMALS),
+            whole=all(sample.whole for sample in ordered),
             fused=tuple(int(n) for n in np.sum([p.fused.sum(0) for p in poses if p.fused is not None], 0).ravel()),
         )
 
@@ -119,17 +122,16 @@ class Results:
         position = np.arange(len(self)) - np.repeat(first, np.diff(np.r_[first, len(self)]))
         return self[np.sort(order[position < limit])]
 
-    def without_rivals(self, sigmas: Sequence[float], threshold: float) -> "Results":
-        """For person crops: of poses of one image that are more alike than the threshold, only the best."""
+    def without_rivals(self, sigmas: Sequence[float], rivals: Rivals) -> "Results":
+        """For person crops: of poses of one image that are alike, those that stay."""
         order = np.argsort(self.image_ids, kind="stable")
         kept = []
         for chosen in np.split(order, np.flatnonzero(np.diff(self.image_ids[order])) + 1):
-            survivors = keep_by_oks(
+            survivors = rivals.survivors(
                 torch.from_numpy(self.keypoints[chosen]),
                 torch.from_numpy(self.scores[chosen]),
                 torch.from_numpy(np.asarray(box_areas(self.boxes[chosen]))),
                 torch.tensor(sigmas),
-                threshold=threshold,
             )
             kept.append(chosen[survivors.numpy()])
         return self[np.concatenate(kept)]
@@ -158,11 +160,26 @@ class Results:
                 for image_id, category, flat, score in columns
             ]
 
+    def save_files(self, folder: str | Path, task: str) -> None:
+        """The results file of a split; of whole images also their boxes, which models of single persons can start from.
+
+        In a file of their own: with boxes in the results, the official tool would judge sizes by them.
+        """
+        self.save_json(Path(folder) / f"poses_{task}.json")
+        if self.whole:
+            rows = zip(self.image_ids, self.categories, xyxy_to_xywh(self.boxes), self.scores, strict=True)
+            found = [
+                {"image_id": int(image_id), "category_id": int(category), "bbox": box, "score": float(score)}
+                for image_id, category, sides, score in rows
+                if min((box := [round(float(side), POINT_DECIMALS) for side in sides])[2:]) > 0
+            ]
+            (Path(folder) / f"boxes_{task}.json").write_text(json.dumps(found), encoding="utf-8")
+
     def save_json(self, path: str | Path) -> None:
         """A COCO results file, as evaluation servers take it."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_coco()), encoding="utf-8")
+        write_text(path, json.dumps(self.to_coco()))
 
     def save_txt(self, folder: str | Path, category_ids: Sequence[int]) -> None:
         """One YOLO text file for every image, an empty one where nobody was found.
@@ -183,10 +200,10 @@ class Results:
                 for kind, row in zip(people.categories, _rows(people, origin), strict=True)
             ]
             text = "".join(f"{row}\n" for row in rows)
-            (folder / f"{Path(origin.path).stem}.txt").write_text(text, encoding="utf-8")
+            write_text(folder / f"{Path(origin.path).stem}.txt", text)
 
 
-PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused"))
+PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused", "whole"))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import nn
 
 from utils.core.contract import PoseModel
 from utils.export import graphs
+from utils.export.early_rows import rows_first
 from utils.export.layout import CANDIDATES, DETECTIONS, IMAGES, EndToEnd, Export, Proposing, Selecting, most_people
 from utils.export.metadata import metadata
 
@@ -66,6 +67,7 @@ def finished(exported: Exported, model: PoseModel, export: Export, made: Mapping
     import onnx
 
     graph = graphs.with_outputs(exported.graph, exported.outputs)
+    graph = rows_first(graph) if export.simplify else graph
     onnx.helper.set_model_props(graph, metadata(model, export, exported.outputs, made))
     graph.producer_name = "limber"
     graphs.check(graph)

@@ -43,7 +43,11 @@ class Facts:
             except json.JSONDecodeError:
                 values[key] = text
         layout, entry = values["output"]["layout"], values["input"]
-        if layout == "raw" or values["view"] != "image":
+        if values["view"] != "image":
+            raise ValueError(
+                f"{where}: a model of single persons; give its checkpoint with --pose-model and a detector"
+            )
+        if layout == "raw":
             raise ValueError(f"{where}: exported without the selection of people; export it again without --raw")
         schema = KeypointSchema(
             names=tuple(values["keypoints"]),

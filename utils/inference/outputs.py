@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from utils.core import images
+from utils.core.files import naming, write_text
 from utils.core.geometry import xyxy_to_cxcywh
 from utils.core.poses import Poses
 from utils.core.schema import KeypointSchema
@@ -107,7 +108,7 @@ class Labels:
         for i, row in enumerate(values):
             numbers = [*row, poses.scores[i]] if self.scores else row
             lines.append(" ".join([str(int(poses.classes[i])), *(f"{value:.6g}" for value in numbers)]) + "\n")
-        (self.folder / f"{self._names.of_frame(frame)}.txt").write_text("".join(lines), encoding="utf-8")
+        write_text(self.folder / f"{self._names.of_frame(frame)}.txt", "".join(lines))
 
     def close(self) -> None:
         """Every file is complete already."""
@@ -117,26 +118,27 @@ class CocoResults:
     """A COCO results file, written as it grows. A picture whose name is a number has that number as its id."""
 
     def __init__(self, path: Path) -> None:
-        self._names = Names()
+        self.path, self._names = path, Names()
         self._file = path.open("w", encoding="utf-8")
         self._between = "[\n"
 
     def add(self, frame: Frame, poses: Poses, drawn: np.ndarray | None) -> None:
         name = self._names.of_frame(frame)
-        for row in poses.to_coco(int(name) if name.isdecimal() else name):
-            self._file.write(self._between + json.dumps(row))
-            self._between = ",\n"
+        with naming(self.path):
+            for row in poses.to_coco(int(name) if name.isdecimal() else name):
+                self._file.write(self._between + json.dumps(row))
+                self._between = ",\n"
 
     def close(self) -> None:
-        self._file.write("[]\n" if self._between == "[\n" else "\n]\n")
-        self._file.close()
+        with naming(self.path), self._file:
+            self._file.write("[]\n" if self._between == "[\n" else "\n]\n")
 
 
 class Table:
     """A CSV file with a row for every person and a header that names every column."""
 
     def __init__(self, path: Path, schema: KeypointSchema, classes: Sequence[str]) -> None:
-        self._classes = classes
+        self.path, self._classes = path, classes
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file)
         points = [f"{name}_{what}" for name in schema.names for what in ("x", "y", "score")]
@@ -150,10 +152,12 @@ class Table:
             points = np.concatenate((poses.keypoints[i], poses.keypoint_scores[i, :, None]), -1)  # (K, 3)
             numbers = [f"{value:.2f}" for value in poses.boxes[i]] + [f"{value:.3f}" for value in points.ravel()]
             kind = self._classes[int(poses.classes[i])]
-            self._writer.writerow([frame.clip.name, frame.index, person, kind, f"{poses.scores[i]:.4f}", *numbers])
+            with naming(self.path):
+                self._writer.writerow([frame.clip.name, frame.index, person, kind, f"{poses.scores[i]:.4f}", *numbers])
 
     def close(self) -> None:
-        self._file.close()
+        with naming(self.path):
+            self._file.close()
 
 
 class Crops:

@@ -1,17 +1,20 @@
 """A run over a source: frames are read ahead, looked at in batches, and drawn and written behind."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from utils.core.console import log, progress
+from utils.core.files import write_text
 from utils.core.poses import Poses
-from utils.inference.media.frames import Frame
+from utils.inference.media.frames import Faults, Frame
 from utils.inference.media.sources import Source
 from utils.inference.media.stages import Ahead, Behind
 from utils.inference.media.window import Window
@@ -34,6 +37,19 @@ class Tally:
     decoding_seconds: float = 0.0
     writing_seconds: float = 0.0
     dropped: int = 0  # live pictures that came while the model was busy
+    faults: Faults = field(default_factory=Faults)  # what could not be read
+
+    @property
+    def lines(self) -> str:
+        """What a person is told at the end."""
+        return self.line + (f"\nskipped: {self.faults}" if self.faults else "")
+
+    def write(self, path: Path) -> None:
+        """The same for programs: counts, and every file that was skipped with the reason."""
+        counts = {"frames": self.frames, "people": self.people, "seconds": round(self.seconds, 3)}
+        left_out = {"files": self.faults.files, "frames": self.faults.frames, "reasons": self.faults.reasons}
+        values = {**counts, "dropped_live_frames": self.dropped, "skipped": left_out}
+        write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
     @property
     def line(self) -> str:
@@ -78,7 +94,7 @@ def process(
     window: Window | None = None,
 ) -> Tally:
     """Look at every frame of a source; three threads share the work, each at most a few frames apart."""
-    tally, batch_size = Tally(), 1 if source.is_live else batch_size
+    tally, batch_size = Tally(faults=source.faults), 1 if source.is_live else batch_size
     room = max(4, 2 * batch_size)
     start = time.perf_counter()
     teller = _Teller(source.total, tally, start)

@@ -30,10 +30,10 @@ class TrackSettings:
     weak: float = 0.1  # people below this score are ignored
     similarity: float = 0.2  # the least that two sights of one person have in common, 0..1
     similarity_weak: float = 0.4  # the same where the second one is weak
-    keypoint_share: float = 0.8  # of the similarity; the rest is the overlap of boxes, which is all there is at 0
+    keypoint_share: float = 0.9  # of the similarity; the rest is the overlap of boxes, which is all there is at 0
     confirm: int = 2  # frames in a row until somebody new gets an id; in the first frame everybody does
     patience: int = 30  # frames that somebody may be hidden; who comes back later gets a new id
-    bridge: int = 0  # frames for which somebody who was surely seen until now is reported where they should be
+    bridge: int = 1  # frames for which somebody who was surely seen until now is reported where they should be
 
     def __post_init__(self) -> None:
         for name in ("sure", "weak", "similarity", "similarity_weak", "keypoint_share"):

@@ -8,19 +8,17 @@ import torch
 from utils.core import images as pixels
 from utils.core.contract import PoseModel
 from utils.core.geometry import box_areas, crop_matrix, person_extent
-from utils.core.nms import keep_by_oks
+from utils.core.nms import Rivals
 from utils.core.poses import Batch, Origin, Poses, Targets
 from utils.core.tta import View
 from utils.inference.predictor import Image, OneStage, chunks
-
-RIVALS = 0.9  # OKS of two poses from which they are the same person, as in the HRNet evaluation
 
 
 class TwoStage:
     """Images in, people out, as with OneStage: boxes are the detector's, keypoints the poser's.
 
     The people of all images that are opened together share their batches. A person's score is that of the box times
-    that of the pose; of two poses that are nearly the same only the better one stays.
+    that of the pose; which of two poses stay that are nearly the same is for the poser's rivals to say, or for these.
     """
 
     def __init__(
@@ -31,7 +29,7 @@ class TwoStage:
         half: bool = False,
         views: Sequence[View] = (View(),),
         batch_size: int = 32,
-        rivals: float = RIVALS,
+        rivals: Rivals | None = None,
     ) -> None:
         self.person = _person_class(detector.model)
         if poser.spec.view != "person":
@@ -39,7 +37,7 @@ class TwoStage:
         self.detector = detector
         self.poser = OneStage(poser, device=detector.device, half=half, views=views, batch_size=batch_size)
         self.sigmas = torch.tensor(poser.spec.schema.sigmas)  # (K)
-        self.rivals = rivals
+        self.rivals = rivals or poser.rivals or Rivals()
 
     def __call__(self, images: Image | Sequence[Image]) -> list[Poses]:
         """The people of each image, best first, in numpy arrays and original pixels."""
@@ -93,12 +91,8 @@ class TwoStage:
             keypoint_scores=np.concatenate([pose.keypoint_scores for pose in poses]),
         )
         areas = box_areas(np.concatenate([pose.boxes for pose in poses]))  # of the crops, as published
-        kept = keep_by_oks(
-            torch.from_numpy(found.keypoints),
-            torch.from_numpy(found.scores),
-            torch.from_numpy(areas),
-            self.sigmas,
-            threshold=self.rivals,
+        kept = self.rivals.survivors(
+            torch.from_numpy(found.keypoints), torch.from_numpy(found.scores), torch.from_numpy(areas), self.sigmas
         )
         return found[kept.numpy()]
 

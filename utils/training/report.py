@@ -12,13 +12,15 @@ from utils.training.log import Curve, Row, panels
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 320, 170, 54, 22, 10  # of a panel and of its margins
+ROOM = 6  # characters beside a panel
 SHADES = ("#2463a8", "#c8501e", "#8a929c")
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#22262b;background:#fff;max-width:1080px;
  margin:2.5rem auto;padding:0 1.2rem}
 h1{font-size:1.6rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:2.4rem 0 .8rem;border-bottom:1px solid #e3e6ea}
 .facts{color:#5b636d;margin:0}.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1.2rem}
-.wide{grid-template-columns:repeat(auto-fill,minmax(460px,1fr))}figure{margin:0}figcaption{font-size:.9rem;color:#5b636d}img{width:100%;border-radius:4px}svg{width:100%;height:auto}
+.pictures{columns:460px;column-gap:1.2rem}.pictures figure{break-inside:avoid;padding-bottom:1.2rem}figure{margin:0}
+figcaption{font-size:.9rem;color:#5b636d}img{width:100%;border-radius:4px}svg{width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:#79818b}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .9rem;text-align:right;border-bottom:1px solid #e3e6ea}th:first-child{padding-left:0}
 .bar{display:grid;grid-template-columns:9rem 1fr 3.5rem;gap:.8rem;align-items:center;font-size:.92rem}
@@ -52,7 +54,7 @@ def write_report(path: Path, report: Report) -> None:
         parts.append(f"<h2>Training, by epoch</h2><div class=grid>{curves}</div>")
     pictures = "".join(_picture(file, caption) for file, caption in report.pictures)
     if pictures:
-        parts.append(f"<h2>Pictures</h2><div class='grid wide'>{pictures}</div>")
+        parts.append(f"<h2>Pictures</h2><div class=pictures>{pictures}</div>")
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{_text(report.title)}</title>"
     style = f"<style>{STYLE}</style>"
     page = f"<!doctype html><html lang=en><head>{head}{style}</head><body>{''.join(parts)}</body></html>\n"
@@ -136,8 +138,17 @@ def _level(scale: _Scale, value: float) -> str:
     y = scale.y(value)
     return (
         f'<path d="M{LEFT} {y:.1f}H{WIDTH - 8}" stroke="#e8ebee"/>'
-        f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+        f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_tick(value)}</text>'
     )
+
+
+def _tick(value: float) -> str:
+    """Three digits, or as many as the margin has room for: 0.00114 is 1.1e-3 there."""
+    text = f"{value:.3g}"
+    if len(text) <= ROOM:
+        return text
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
 
 
 def _line(scale: _Scale, curve: Curve, shade: str) -> str:

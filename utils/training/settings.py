@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from utils.core.config import did_you_mean, find, into, read_yaml
 
-UNUSED = ("iou_t",)  # stands in every published recipe and is read by nothing
+UNUSED = ("iou_t", "copy_paste")  # stand in published recipes; the first is read by nothing, the second is 0 there
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,8 @@ def read_recipe(path: str | Path, *readers: type) -> list[dict[str, Any]]:
 def share_out(values: Mapping[str, Any], where: str, readers: Sequence[type]) -> list[dict[str, Any]]:
     """For each dataclass the values of its own fields; a name may belong to several."""
     known = [{field.name for field in fields(reader)} for reader in readers]
+    if values.get("copy_paste"):
+        raise ValueError(f"{where}: copy_paste: found {values['copy_paste']}; people are not copied here, leave it out")
     for key in values:
         if key not in UNUSED and not any(key in names for names in known):
             names = sorted(set().union(*known))

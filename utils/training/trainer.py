@@ -96,8 +96,9 @@ class Trainer:
             self._save_weights(["last"], {})
         self.run.finish()
         progress = self.progress
-        log.info("%s after %d epochs; best %s %.3f in epoch %d; results in %s", reason, progress.epoch,
-                 self.settings.fitness, progress.best, progress.best_epoch, self.run.folder)  # fmt: skip
+        epochs = f"{progress.epoch} epoch{'s' * (progress.epoch != 1)}"
+        log.info("%s after %s; best %s %.3f in epoch %d; results in %s", reason, epochs, self.settings.fitness,
+                 progress.best, progress.best_epoch, self.run.folder)  # fmt: skip
         return Outcome(reason, progress.epoch, progress.best, progress.best_epoch)
 
     def _train(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.core.files import write_text
 from utils.core.schema import KeypointSchema
 from utils.data.checking.findings import HARMLESS
 from utils.data.records import Problem, Records
@@ -75,9 +76,9 @@ def lines(report: Report) -> list[str]:
 def write(report: Report, pictures: Mapping[str, str], folder: Path) -> Path:
     """problems.txt with every problem, and index.html with everything to look at; returns the latter."""
     listed = "".join(f"{problem.kind}\t{problem}\n" for problem in report.problems)
-    (folder / "problems.txt").write_text(listed, encoding="utf-8", errors="backslashreplace")
+    write_text(folder / "problems.txt", listed, errors="backslashreplace")
     page = folder / "index.html"
-    page.write_text(_page(report, pictures), encoding="utf-8", errors="xmlcharrefreplace")
+    write_text(page, _page(report, pictures), errors="xmlcharrefreplace")
     return page
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.core.config import find, read_yaml
+from utils.core.files import write_text
 from utils.core.geometry import xyxy_to_xywh
 from utils.core.images import write
 from utils.core.schema import KeypointSchema
@@ -36,7 +37,7 @@ def write_split(folder: Path, *, split: str, scenes: Iterable[Scene], figure: st
             annotations.append({"id": len(annotations) + 1, "image_id": index + 1, **_annotation(scene, row)})
     path = folder / f"{split}.json"
     content = {"images": images, "annotations": annotations, "categories": [_category(figure)]}
-    path.write_text(json.dumps(content), encoding="utf-8")
+    write_text(path, json.dumps(content))
     return path
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from utils.core.config import cache_folder
 from utils.core.console import log
 from utils.data.records import PERSON_FIELDS, Digest, Packer, Problem, Records
 
@@ -93,8 +94,7 @@ def read(source: Source, home: Path) -> Records:
 
 def stand_in(home: Path) -> Path:
     """Where the cache goes when the data set's own folder is read-only."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limber"
-    return caches / f"{hashlib.blake2b(str(home.absolute()).encode(), digest_size=8).hexdigest()}-{home.name}"
+    return cache_folder() / f"{hashlib.blake2b(str(home.absolute()).encode(), digest_size=8).hexdigest()}-{home.name}"
 
 
 def new_digest() -> Digest:

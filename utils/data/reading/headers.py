@@ -7,6 +7,7 @@ from typing import BinaryIO
 from utils.core import images
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+LARGEST_SIDE = 1 << 20  # pixels; OpenCV decodes no more
 EXIF_ORIENTATION = 0x0112
 LIES_ON_ITS_SIDE = frozenset({5, 6, 7, 8})  # EXIF orientations that exchange height and width
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's start of frame, in all its kinds
@@ -20,7 +21,8 @@ def upright_size(path: str | Path) -> tuple[int, int]:
             size = _from_header(file)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return size if size and min(size) > 0 else images.read(path).shape[:2]
+    believable = size and min(size) > 0 and max(size) <= LARGEST_SIDE
+    return size if believable else images.read(path).shape[:2]
 
 
 def is_cut_short(data: bytes) -> bool:

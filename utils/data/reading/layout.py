@@ -49,6 +49,11 @@ def read_data_yaml(source: str | Path) -> Layout:
     """The layout in a data YAML; paths in it start at its `path`, that at the YAML's own folder."""
     path = find(source if Path(source).suffix else f"{source}.yaml")
     values = read_yaml(path)
+    if "num_coords" in values or "kp_bbox" in values:
+        raise ValueError(
+            f"{path}: a data YAML of KAPAO, with labels made for it; here the annotations themselves are read: take "
+            "coco_kpts.yaml or crowdpose.yaml, or write your own as in docs/migration.md"
+        )
     theirs = {"names", "nc", "kpt_shape"} & set(values)
     for key in values if not theirs else ():
         if key not in OUR_KEYS:
@@ -99,11 +104,14 @@ def _split(value: Any, root: Path, where: str) -> Split:
 
 
 def _place(root: Path, name: str) -> Path:
-    """A path in the YAML; Roboflow's `../train/images` means `train/images`."""
+    """A path in the YAML, seen from its folder.
+
+    Roboflow's `../train/images` means `train/images`; TI's and YOLOv5's `data/x.yaml` are seen from the folder above.
+    """
     path = root / Path(name).expanduser()
-    if not path.exists() and name.startswith("../") and (inner := root / name.removeprefix("../")).exists():
-        return inner
-    return path
+    inner, above = root / name.removeprefix("../"), root.parent / name
+    places = (path, *([inner] if name.startswith("../") else []), *([above] if root.name == "data" else []))
+    return next((place for place in places if place.exists()), path)
 
 
 def _classes(values: Mapping[str, Any], where: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.core.console import log
+from utils.core.files import write_text
 from utils.core.schema import KeypointSchema
 from utils.data.reading.coco_json import category_classes, read_json
 from utils.data.reading.ground_truth import from_records
@@ -91,7 +92,7 @@ def _with_categories(values: dict[str, Any], ours: list[dict[str, Any]], kept: l
 
 
 def write_json(path: Path, values: Any) -> None:
-    path.write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+    write_text(path, json.dumps(values, ensure_ascii=False))
 
 
 def _digest(data: bytes) -> str:

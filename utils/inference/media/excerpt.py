@@ -37,9 +37,14 @@ class Excerpt(Source):
             self.faults.file(f"{self.where}: has no frame from --start {self.start:g} s on")
 
 
+def place_of(video: str, tag: int, folder: Path = Path()) -> Path:
+    """Where the published demos put a YouTube video."""
+    return folder / f"{video}_{LINES.get(tag, str(tag))}.mp4"
+
+
 def fetched(video: str, tag: int, folder: Path = Path()) -> Path:
     """The file of a YouTube video: the one that is there, or fetched by yt-dlp where that is installed."""
-    path = folder / f"{video}_{LINES.get(tag, str(tag))}.mp4"
+    path = place_of(video, tag, folder)
     if path.exists():
         return path
     program = shutil.which("yt-dlp")

@@ -43,14 +43,20 @@ class Faults:
     def __init__(self) -> None:
         self.files = 0  # that gave nothing at all
         self.frames = 0  # that are missing from videos
+        self.reasons: list[str] = []  # each begins with the file that it is about
+
+    def __bool__(self) -> bool:
+        return bool(self.reasons)
 
     def file(self, why: str) -> None:
         self.files += 1
+        self.reasons.append(why)
         log.warning("skipped: %s", why)
 
     def lost_frames(self, clip: str, count: int, whole: int) -> None:
         self.frames += count
-        log.warning("skipped: %s: %d of %d frames cannot be decoded", clip, count, whole)
+        self.reasons.append(f"{clip}: {count} of {whole} frames cannot be decoded")
+        log.warning("skipped: %s", self.reasons[-1])
 
     def __str__(self) -> str:
         told = [f"{self.files} file{'s' * (self.files != 1)}"] * bool(self.files)
