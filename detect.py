@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the parts are imported where they are used: --help answers 
     from utils.inference.outputs import Output
     from utils.inference.run import Alter, Predict
 
-WEAK = 0.1  # score of people whom a tracker still uses
+DRAWN, WEAK = 0.25, 0.1  # scores of people who are drawn, and whom a tracker still uses
 
 
 def parse() -> argparse.Namespace:
@@ -63,7 +63,7 @@ def predictor_of(args: argparse.Namespace) -> "tuple[Predict, ModelSpec]":
         if not (ROOT / EXAMPLE_WEIGHTS).exists():
             raise ValueError(f"{EXAMPLE_WEIGHTS}: not in this copy of the repository; give a model with --weights")
         log.info("%s: a small network that has only ever seen drawn people", EXAMPLE_WEIGHTS)
-    usual = {"conf": WEAK} if args.track or args.smooth else {}
+    usual = {"conf": WEAK if args.track or args.smooth else DRAWN}
     model = load(args.det_model or args.weights, args.cfg, select=select, usual=usual)
     one = {"device": device, "half": args.half, **shape}
     if not args.pose_model:
