@@ -49,7 +49,7 @@ def main() -> int:
         drawn = show_keypoint_objects(drawn, predictor.keypoint_objects(image), schema, args.line_thick)
     shown = {"bbox": args.bbox, "pose": args.pose, "face": args.face, "kpbbox": args.kp_bbox}
     shown["kp_obj"] = fuses and not args.no_kp_dets
-    parts = [path.stem, Path(args.weights).stem, *(name for name, wanted in shown.items() if wanted)]
+    parts = [path.stem, Path(args.weights or args.cfg).stem, *(name for name, wanted in shown.items() if wanted)]
     target = Path("_".join(parts) + ".png")
     images.write(target, drawn)
     print(f"{len(poses)} people: {target}")

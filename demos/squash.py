@@ -47,7 +47,7 @@ def main() -> int:
         rate.write(drawn)
         return drawn
 
-    path = Path(f"squash_inference_{Path(args.weights).stem}")
+    path = Path(f"squash_inference_{Path(args.weights or args.cfg).stem}")
     film = Film(path.with_suffix(".gif"), share=0.25) if args.gif else Film(path.with_suffix(".mp4"))
     return run_video(args, source, predictor, draw, [] if args.display else [film])
 

@@ -52,7 +52,8 @@ def main() -> int:
         rate.write(drawn)
         return drawn
 
-    name = f"{Path(source.where).stem}_{Path(args.weights).stem}_{'cpu' if predictor.device.type == 'cpu' else 'gpu'}"
+    device = "cpu" if predictor.device.type == "cpu" else "gpu"
+    name = f"{Path(source.where).stem}_{Path(args.weights or args.cfg).stem}_{device}"
     outputs = [Coordinates(Path(f"{name}.csv"))] if args.csv else []
     if not args.display:
         width, height = args.gif_size

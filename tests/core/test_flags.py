@@ -72,6 +72,7 @@ def test_who_names_no_weights_means_the_published_ones_that_are_here(
         assert published("example.safetensors").parse_args([]).weights == "kapao_s_coco.pt"
     assert caplog.messages == ["--weights: none named; kapao_s_coco.pt is here"]
     assert published().parse_args(["--weights", "mine.pt"]).weights == "mine.pt"
+    assert published("example.safetensors").parse_args(["--weights", ""]).weights is None  # from nothing, in YOLOv5
     assert len(caplog.messages) == 1
 
 

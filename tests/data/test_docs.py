@@ -1,15 +1,12 @@
 """The examples in docs/data.md do what the page says, as they stand."""
 
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.data.makers import label, picture
 from utils.core.config import ROOT
-from utils.data import check, convert
 from utils.data.annotations import DataSpec
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
@@ -53,12 +50,3 @@ def test_every_data_yaml_on_the_page_is_read(tmp_path: Path, text: str):
 
 def test_the_row_on_the_page_is_the_one_of_the_test():
     assert ROW in PAGE
-
-
-@pytest.mark.parametrize(
-    "line", [line.strip() for line in PAGE.splitlines() if line.strip().startswith("python -m utils.data")]
-)
-def test_every_command_on_the_page_is_spelt_right(line: str, monkeypatch: pytest.MonkeyPatch):
-    words = shlex.split(line, comments=True)
-    monkeypatch.setattr(sys, "argv", words[2:])
-    {"utils.data.check": check, "utils.data.convert": convert}[words[2]].parse()

@@ -122,7 +122,7 @@ def detector(name: str, classes: int = 80) -> ModelSpec:
     """The YOLOv5 detector whose layers are those of a pose model's YAML."""
     spec = read_model_yaml(name)
     head = {"inputs": spec.head["inputs"], "anchors": spec.head["anchors"], "keypoint_depth": 0}
-    things = tuple(f"thing {i}" for i in range(classes))
+    things = ("person", *(f"thing {i}" for i in range(1, classes)))
     return replace(spec, family="yolo_pose", schema=KeypointSchema.unnamed(0), classes=things, head=head)
 
 

@@ -92,15 +92,16 @@ def _data_file(name: str) -> str:
     return name if Path(name).exists() else OLD_DATA.get(Path(name).name, name)
 
 
-def _weights_file(name: str) -> str:
-    """The file as typed, or the one of the same network under its other name."""
+def _weights_file(name: str) -> str | None:
+    """The file as typed, or the one of the same network under its other name; '' is none, as YOLOv5 has it."""
     path = Path(name)
     for old, new in OLD_WEIGHTS.items():
-        other = path.with_name(path.name.replace(old, new, 1))
-        if path.name.startswith(old) and not path.is_file() and other.is_file():
-            log.info("%s: not here; %s is the same network", name, other)
-            return str(other)
-    return name
+        if path.name.startswith(old) and not path.is_file():
+            other = path.with_name(path.name.replace(old, new, 1))
+            if other.is_file():
+                log.info("%s: not here; %s is the same network", name, other)
+                return str(other)
+    return name or None
 
 
 def add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -175,7 +176,10 @@ def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
 def check_fusion(args: argparse.Namespace, family: str, *, fuses: bool) -> None:
     """Refuse what a family cannot do before any image is looked at."""
     if args.two_stage:
-        raise ValueError("--two-stage: found, but it has never run, in KAPAO's own val.py neither; leave it out")
+        raise ValueError(
+            "--two-stage: found, but it has never run, in KAPAO's own val.py neither, and nothing says what it should "
+            "do; leave it out. To look at each person once more: detect.py --det-model and --pose-model, or --scales"
+        )
     if args.count_fused and not fuses:
         raise ValueError(f"--count-fused: family {family} has no keypoint objects; leave it out")
 
