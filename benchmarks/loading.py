@@ -1,6 +1,6 @@
 """How fast samples are made, and how much memory the workers take.
 
-    python -m benchmarks.loading --data ../shared/data/coco_people
+    python -m benchmarks.loading --data PHOTOGRAPHS
 
 Compares, sample by sample in turn, a mosaic of four at 640 with the bare cost of decoding its four images and warping
 one, and with the plain way: resize each, paste it on a canvas of twice the size, warp that.
@@ -36,7 +36,7 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="../shared/data/coco_people", help="data YAML or folder")
+    parser.add_argument("--data", default="people.yaml", help="data YAML or folder")
     parser.add_argument("--split", default="train")
     parser.add_argument("--img", type=int, default=640)
     parser.add_argument("--samples", type=int, default=300)

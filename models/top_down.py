@@ -23,8 +23,8 @@ class Rescoring:
     """What the score of a pose is, the mean score of the keypoints that count; and which poses of an image stay."""
 
     visible_from: float = 0.2  # keypoints with a higher score count
-    rivals: float = Rivals.above  # OKS from which two poses are the same person: the better one stays
-    soft_rivals: bool = False  # neither is dropped; both are weakened by their likeness, and the best twenty stay
+    oks: float = Rivals.above  # OKS from which two poses are the same person: the better one stays
+    soft_oks: bool = False  # neither is dropped; both are weakened by their likeness, and the best twenty stay
 
 
 class TopDown(PoseModel):
@@ -37,7 +37,7 @@ class TopDown(PoseModel):
         if spec.view != "person":
             raise ValueError(f"view: '{spec.view}' found; {spec.family} looks at one person at a time: view: person")
         self.selection = selection
-        self.rivals = Rivals(selection.rivals, soft=selection.soft_rivals)
+        self.rivals = Rivals(selection.oks, soft=selection.soft_oks)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
 

@@ -69,7 +69,7 @@ def results(tmp_path: Path) -> list[dict]:
 def test_people_on_a_drawn_picture_are_found_by_the_embedded_detector(poser: Path, run: Run, tmp_path: Path) -> None:
     """Its boxes, and in each of them the keypoints of the second model."""
     words = ("--source", ROOT / EXAMPLE, "--det-model", ROOT / EXAMPLE_WEIGHTS, "--pose-model", poser, "--save-json")
-    status, out, err = run(*words, "--conf-thres", 0.4, "--iou-thres", 0.5, "--rivals", 1.1)
+    status, out, err = run(*words, "--conf-thres", 0.4, "--iou-thres", 0.5, "--oks-thres", 1.1)
     assert status == 0, err
     alone = Predictor(str(ROOT / EXAMPLE_WEIGHTS), device="cpu", conf=0.4, iou=0.5)
     [boxes] = alone(str(ROOT / EXAMPLE))
@@ -99,12 +99,13 @@ def test_every_kind_of_detector_serves_pictures_folders_and_videos(
         torch.manual_seed(0)
         save(detector, load({"yolo_pose": "yolov5n6_kpts.yaml", "yolox_pose": "yolox_pose_nano.yaml"}[kind]), made={})
     words = ("--det-model", detector, "--pose-model", poser, "--img-size", 128, "--conf-thres", 0, "--max-det", 300)
-    status, out, err = run("--source", folder, *words, "--save-json", "--rivals", 1.1, "--batch-size", 2)
+    status, out, err = run("--source", folder, *words, "--save-json", "--oks-thres", 1.1, "--batch-size", 2)
     assert status == 0, err
     assert "on 4 frames" in out and "skipped" not in out
     rows = results(tmp_path)
     assert rows and {len(row["keypoints"]) for row in rows} == {3 * 17}
-    assert {path.name for path in (tmp_path / "runs" / "exp").iterdir()} == {"0.jpg", "film.mp4", "results.json"}
+    written = {path.name for path in (tmp_path / "runs" / "exp").iterdir()}
+    assert written == {"0.jpg", "film.mp4", "results.json", "summary.json"}
     assert len(list(video(str(tmp_path / "runs" / "exp" / "film.mp4"), Faults()))) == 3
 
 
@@ -112,19 +113,19 @@ def test_what_the_second_stage_decides_can_be_said(poser: Path, run: Run, tmp_pa
     """Thresholds of the detector go to the detector, those of single persons to the other."""
     words = ("--source", ROOT / EXAMPLE, "--det-model", ROOT / EXAMPLE_WEIGHTS, "--pose-model", poser, "--nosave")
     few = "--conf-thres", 0.05, "--iou-thres", 0.9
-    assert run(*words, *few, "--save-json", "--rivals", 1.1)[0] == 0
+    assert run(*words, *few, "--save-json", "--oks-thres", 1.1)[0] == 0
     many = results(tmp_path)
     (tmp_path / "runs" / "exp").rename(tmp_path / "before")
-    assert run(*words, *few, "--save-json", "--rivals", 0.3)[0] == 0
+    assert run(*words, *few, "--save-json", "--oks-thres", 0.3)[0] == 0
     assert len(results(tmp_path)) < len(many)
     (tmp_path / "runs" / "exp").rename(tmp_path / "then")
-    assert run(*words, *few, "--save-json", "--soft-rivals", "--visible-from", 1e6)[0] == 0
+    assert run(*words, *few, "--save-json", "--soft-oks", "--visible-from", 1e6)[0] == 0
     soft = results(tmp_path)
     assert len(soft) == min(len(many), 20) and {row["score"] for row in soft} == {0.0}  # no keypoint counts
 
 
 def test_wrong_thresholds_and_a_webcam_that_is_not_there_are_told(poser: Path, run: Run) -> None:
-    status, _, err = run("--source", ROOT / EXAMPLE, "--rivals", 0.5)
-    assert status == 2 and "select: no key 'rivals'" in err
+    status, _, err = run("--source", ROOT / EXAMPLE, "--oks-thres", 0.5)
+    assert status == 2 and "select: no key 'oks'" in err
     status, _, err = run("--source", 7, "--det-model", ROOT / EXAMPLE_WEIGHTS, "--pose-model", poser)
     assert status != 0 and "webcam" in err and "Traceback" not in err

@@ -82,7 +82,7 @@ def test_two_stages_find_them_from_pixels(data: Path, trained: Callable[[str], P
     boxes = tmp_path / "detector" / "look" / "boxes_val.json"
     second = ("--weights", trained("hrnet_w18"), "--data", data, "--det-file", boxes)
     found = {}
-    for how, flags in (("", ()), (", soft rivals", ("--soft-rivals",)), (", in the mirror too", ("--flips", -1, 3))):
+    for how, flags in (("", ()), (", softly", ("--soft-oks",)), (", in the mirror too", ("--flips", -1, 3))):
         extra = (*flags, *(("--scales", 1, 1) if "--flips" in flags else ()))
         found[how] = numbers(tmp_path / "second", *second, *extra)
         print(line(f"hrnet in the detector's boxes{how}", found[how]))

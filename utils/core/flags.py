@@ -29,7 +29,7 @@ THOROUGH = {"conf": 0.001, "iou": 0.65}
 
 # Thresholds of families that find keypoints as objects, and of those of single persons, as flags and as settings.
 KEYPOINT_OBJECTS = ("conf_thres_kp", "iou_thres_kp", "conf_thres_kp_person", "overwrite_tol", "no_kp_dets")
-SINGLE_PERSONS = ("visible_from", "rivals", "soft_rivals")
+SINGLE_PERSONS = ("visible_from", "oks", "soft_oks")
 
 
 class _Freeze(argparse.Action):
@@ -153,8 +153,7 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
         help="of people that overlap more than this, keep the best",
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
-    group.add_argument("--oks-thres", type=float, metavar="P",
-                       help="of people whose keypoints are more alike than that, keep one (yolox_pose)")  # fmt: skip
+    group.add_argument("--oks-thres", dest="oks", type=float, metavar="P", help="the same for alike keypoints (OKS)")
     group = parser.add_argument_group("selection, for families with keypoint objects")
     group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
     group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of those that overlap more, keep the best")
@@ -163,8 +162,7 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-kp-dets", action="store_const", const=True, help="replace no keypoints")
     group = parser.add_argument_group("selection, for models of single persons")
     group.add_argument("--visible-from", type=float, metavar="P", help="a pose's score: the mean of keypoints above P")
-    group.add_argument("--rivals", type=float, metavar="P", help="of poses with a higher OKS (0.9), keep the best")
-    group.add_argument("--soft-rivals", action="store_const", const=True, help="or weaken them, and keep the best 20")
+    group.add_argument("--soft-oks", action="store_const", const=True, help="or weaken the others, and keep 20")
 
 
 def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
@@ -256,7 +254,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 def selection(args: argparse.Namespace) -> dict[str, Any]:
     """The thresholds that were typed, under the names that families give them."""
-    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det, "oks": args.oks_thres}
+    typed = {"conf": args.conf_thres, "iou": args.iou_thres, "max_poses": args.max_det}
     typed |= {name: getattr(args, name) for name in (*KEYPOINT_OBJECTS, *SINGLE_PERSONS)}
     return {name: value for name, value in typed.items() if value is not None}
 
