@@ -16,7 +16,7 @@ from utils.core.poses import Poses
 from utils.core.tta import View
 from utils.data.people import SceneSettings, draw
 from utils.export import graphs
-from utils.export.layout import DETECTIONS, IMAGES, Export, leaves, maps
+from utils.export.layout import DETECTIONS, IMAGES, Export, leaves
 from utils.export.onnx import finished, to_onnx
 
 
@@ -27,7 +27,7 @@ def whole(model: PoseModel, network: Callable[[torch.Tensor], object], images: t
 
 def raw_maps(model: PoseModel, images: torch.Tensor) -> list[torch.Tensor]:
     with torch.inference_mode():
-        return leaves(maps(model, model(images)))
+        return leaves(model.maps(model(images)))
 
 
 def session(file: bytes) -> InferenceSession:

@@ -241,8 +241,8 @@ def draw(image: np.ndarray, people: People, bones: Any, *, least: float, least_p
 
 def lines(people: People) -> str:
     """One line for a person: class, score, x1 y1 x2 y2, then x y score of every keypoint."""
-    points = int(np.prod(people.keypoints.shape[1:]))
-    numbers = np.concatenate((people.boxes, people.keypoints.reshape(len(people.boxes), points)), 1)
+    count, keypoints, columns = people.keypoints.shape
+    numbers = np.concatenate((people.boxes, people.keypoints.reshape(count, keypoints * columns)), 1)
     heads = zip(people.classes, people.scores, numbers, strict=True)
     return "".join(f"{c} {s:.6f} {' '.join(f'{value:.4f}' for value in row)}\n" for c, s, row in heads)
 

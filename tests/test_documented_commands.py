@@ -4,6 +4,7 @@ What makes a command small comes after its own flags, where the last one wins. I
 """
 
 import hashlib
+import json
 import re
 import shutil
 import stat
@@ -42,7 +43,10 @@ ADDED = {
     "--int8": "--calibrate 2",
     "--source 0": "--source a.jpg",  # who knows whether there is a camera
 }
-NOT_HERE = ("torchrun --nnodes 2",)  # needs two machines; tests/training/two_ranks.py has two processes
+NOT_HERE = (
+    "torchrun --nnodes 2",  # needs two machines; tests/training/two_ranks.py has two processes
+    "python -m pytest",  # these are the tests
+)
 TABLES = {  # page -> the programs of the original whose commands it maps
     "docs/yolox_pose.md": (
         "demo/inferencer_demo.py", "tools/dist_train.sh", "tools/slurm_train.sh", "tools/test.py", "tools/dist_test.sh",
@@ -50,7 +54,8 @@ TABLES = {  # page -> the programs of the original whose commands it maps
     ),
     "docs/top_down.md": ("infer.py",),
 }  # fmt: skip
-WORDS = {  # what stands for a name of the user's, in tables
+WORDS = {  # what stands for a name of the user's
+    "DATA": "my_data.yaml",
     "CONFIG": "yolox_pose_nano.yaml", "CKPT": "best.safetensors", "CHECKPOINT": "best.safetensors",
     "WORKDIR": "runs/work", "INPUT": "a.jpg", "TEST_SOURCE": "a.jpg", "DET_MODEL_PATH": "detector.pt",
     "POSE_MODEL_PATH": "poser.safetensors",
@@ -92,11 +97,20 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     coco = {**people, "path": str(folder / "datasets" / "coco")}
     for name in ("my_data.yaml", "DATA"):
         write_yaml(folder / name, {key: value for key, value in coco.items() if key not in ("fetch", "test")})
-    shutil.copytree(folder / "datasets" / "coco", folder.parent / "datasets" / "horse")
     cards = folder / "datasets" / "cards"
     what = "python -m utils.data.people --figure corners --splits --count 6 --size 96"
     assert made.type(f"{what} --out {cards}").status == 0
     write_yaml(folder / "cards.yaml", {**read_yaml(ROOT / "data" / "people_corners.yaml"), "path": str(cards)})
+    horse = folder.parent / "datasets" / "horse"
+    shutil.copytree(folder / "datasets" / "coco", horse)
+    for name in ("image_info_test-dev2017.json", "detections.json"):
+        (horse / "annotations" / name).unlink()
+    values = json.loads((horse / "annotations" / "person_keypoints_val2017.json").read_text())
+    for one in values["images"]:
+        one["file_name"] = f"datasets/coco/val2017/{one['file_name']}"
+    for one in values["annotations"]:
+        del one["bbox"]
+    (folder / "boxless.json").write_text(json.dumps(values))
     put_weights(folder, "kapao_s_coco.pt", "kapao")
     for name in ("yolov5s6.pt", "person.pt", "detector.pt", "crowdhuman_yolov5m.pt"):
         put_weights(folder, name, "detector")

@@ -113,6 +113,15 @@ def test_people_come_back_in_the_pixels_of_the_picture(ours: Path) -> None:
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.1)
 
 
+def test_a_picture_with_nobody_in_it_is_an_answer_too() -> None:
+    found = script.People.of_rows(np.zeros((5, 6 + 3 * 4), np.float32))
+    moved = found.moved(np.eye(3)[:2], (60, 80))
+    assert moved.boxes.shape == (0, 4) and moved.keypoints.shape == (0, 4, 3)
+    assert script.lines(moved) == ""
+    picture = np.zeros((60, 80, 3), np.uint8)
+    assert (script.draw(picture, moved, ((0, 1),), least=0.3) == picture).all()
+
+
 def test_a_list_a_folder_and_a_video_are_read_and_answered_beside_nothing_of_ours(ours: Path, tmp_path: Path) -> None:
     """Run elsewhere, from a copy, with the house out of sight."""
     shutil.copy(SOURCE, tmp_path / "run.py")
