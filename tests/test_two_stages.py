@@ -104,7 +104,8 @@ def test_every_kind_of_detector_serves_pictures_folders_and_videos(
     assert "on 4 frames" in out and "skipped" not in out
     rows = results(tmp_path)
     assert rows and {len(row["keypoints"]) for row in rows} == {3 * 17}
-    assert {path.name for path in (tmp_path / "runs" / "exp").iterdir()} == {"0.jpg", "film.mp4", "results.json"}
+    made = {path.name for path in (tmp_path / "runs" / "exp").iterdir()}
+    assert made == {"0.jpg", "film.mp4", "results.json", "summary.json"}
     assert len(list(video(str(tmp_path / "runs" / "exp" / "film.mp4"), Faults()))) == 3
 
 
