@@ -35,7 +35,7 @@ def parse() -> argparse.Namespace:
     flags.add_fusion_flags(parser)
     flags.add_view_flags(parser)
     flags.add_run_flags(parser, project="runs/val")
-    parser.add_argument("--save-json", "--save-json-kpt", action="store_true", help="write a COCO results file")
+    parser.add_argument("--save-json", "--save-json-kpt", action="store_true", help="a COCO results file, boxes too")
     parser.add_argument("--save-txt", "--save-conf", action="store_true", help="a text file for each, with scores")
     parser.add_argument("--no-plots", action="store_true", help="no pictures")
     parser.add_argument("--verbose", action="store_true", help="print the tables by keypoint, size, crowding, error")
@@ -91,7 +91,7 @@ def evaluate(args: argparse.Namespace, data: "Data") -> None:
     if args.count_fused:
         print(results.fused_line(data.schema.names))
     if args.save_json or not found:
-        results.save_json(folder / f"poses_{args.task}.json")
+        results.save_files(folder, args.task)
     if args.save_txt:
         results.save_txt(folder / "labels", evaluator.category_ids)
     if found:

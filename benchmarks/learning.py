@@ -35,7 +35,7 @@ ENTRANTS = {
     "published": Entrant("yolov5n6_kpts.yaml", "hyp.scratch.yaml", layout="published"),
     "limber": Entrant("yolov5n6_kpts.yaml", "hyp.limber.yaml"),
     "people": Entrant("yolov5n6_kpts.yaml", "hyp.people.yaml"),
-    "kapao": Entrant("kapao_n.yaml", "hyp.people.yaml", changes={}),
+    "kapao": Entrant("kapao_n.yaml", "hyp.people.yaml"),
     "yolox": Entrant("yolox_pose_nano.yaml", "hyp.people.yaml", changes={"gradients": "mean"}),
 }
 RECIPES = ("published", "limber", "people")

@@ -1,6 +1,7 @@
 """python -m benchmarks.training --model yolov5n6_kpts.yaml --img 320 --batch 4: where the time of a step goes.
 
-Synthetic batches: a loader's speed is measured by benchmarks/loading.py.
+Synthetic batches, or with --data those of a data set, as train.py loads them: decoded, augmented, in this process
+unless --workers says otherwise. The loader alone is measured by benchmarks/loading.py.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain, count
 from typing import Any
 
 import torch
@@ -19,12 +21,15 @@ from models import families
 from models.build import read_model_yaml
 from utils.core.distributed import choose_device
 from utils.core.poses import Batch, untouched
+from utils.data.annotations import DataSpec
+from utils.data.loader import Loading, training_loader
+from utils.data.recipe import Augment
 from utils.training.learner import Learner
 from utils.training.ranks import Ranks
 from utils.training.schedule import Moment
-from utils.training.settings import TrainSettings
+from utils.training.settings import TrainSettings, read_recipe
 
-PARTS = ("data to device", "forward", "loss", "backward", "optimizer", "average")
+PARTS = ("data", "data to device", "forward", "loss", "backward", "optimizer", "average")
 
 
 def parse() -> argparse.Namespace:
@@ -32,7 +37,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="yolov5n6_kpts.yaml", help="model YAML")
     parser.add_argument("--img", type=int, default=320, help="side of the images")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--people", type=int, default=4, help="in each image")
+    parser.add_argument("--people", type=int, default=4, help="in each synthetic image")
+    parser.add_argument("--data", help="data YAML or folder: real batches, by the family's own recipe")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load them")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--device", default="")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "fp16", "bf16"))
@@ -55,6 +62,20 @@ def build(args: argparse.Namespace) -> Learner:
 
 
 def batches(learner: Learner, args: argparse.Namespace) -> Iterator[Batch]:
+    return loaded(learner, args) if args.data else synthetic(learner, args)
+
+
+def loaded(learner: Learner, args: argparse.Namespace) -> Iterator[Batch]:
+    """Batches as train.py has them, epoch after epoch."""
+    hyp = learner.model.usual_recipe
+    _, _, augment = read_recipe(hyp, TrainSettings, type(learner.model).gains_type, Augment)
+    records, spec = DataSpec.read(args.data).records("train"), learner.model.spec
+    loading = Loading(args.batch, args.workers)
+    loader = training_loader(records, spec, Augment.from_values(augment, hyp), loading, coding=learner.model.coding)
+    return chain.from_iterable(loader.epoch(number) for number in count())
+
+
+def synthetic(learner: Learner, args: argparse.Namespace) -> Iterator[Batch]:
     """The same few images again and again, from the memory of the host."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (args.batch, 3, args.img, args.img), generator=generator, dtype=torch.uint8)
@@ -66,7 +87,7 @@ def batches(learner: Learner, args: argparse.Namespace) -> Iterator[Batch]:
         yield batch
 
 
-def timed_step(learner: Learner, batch: Batch, step: int) -> dict[str, float]:
+def timed_step(learner: Learner, source: Iterator[Batch], step: int) -> dict[str, float]:
     """One step in milliseconds, part by part; on a GPU each part is waited for."""
     taken: dict[str, float] = {}
 
@@ -79,6 +100,7 @@ def timed_step(learner: Learner, batch: Batch, step: int) -> dict[str, float]:
         return result
 
     moment = Moment((1e-4, 1e-4, 1e-4), 0.937, 1, True)
+    batch = watch("data", next, source)
     images, targets = watch("data to device", learner.inputs, batch, step)
     raw = watch("forward", learner.forward, images)
     terms = watch("loss", learner.losses, raw, targets, step)
@@ -89,14 +111,14 @@ def timed_step(learner: Learner, batch: Batch, step: int) -> dict[str, float]:
     return taken
 
 
-def whole_steps(learner: Learner, source: Iterator[Batch], count: int) -> float:
+def whole_steps(learner: Learner, source: Iterator[Batch], steps: int) -> float:
     """Seconds of a step as it is in training, without waiting between its parts."""
     start = time.perf_counter()
-    for step in range(count):
+    for step in range(steps):
         learner.learn(next(source), step)
     if learner.device.type == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - start) / count
+    return (time.perf_counter() - start) / steps
 
 
 def peak_memory(learner: Learner) -> str:
@@ -114,11 +136,12 @@ def main() -> None:
     source = batches(learner, args)
     learner.start_epoch()
     whole_steps(learner, source, 2)
-    found = [timed_step(learner, next(source), step) for step in range(args.steps)]
+    found = [timed_step(learner, source, step) for step in range(args.steps)]
     medians = {name: statistics.median(taken[name] for taken in found) for name in PARTS}
     total = sum(medians.values())
     print(machine() if learner.device.type == "cpu" else torch.cuda.get_device_name(learner.device))
-    print(f"{args.model}, {args.batch} x {args.img}, {args.people} people each, {learner.dtype}, {args.optimizer}")
+    shown = args.data or f"{args.people} people each"
+    print(f"{args.model}, {args.batch} x {args.img}, {shown}, {learner.dtype}, {args.optimizer}")
     for name, value in medians.items():
         print(f"  {name:<16} {value:9.2f} ms  {value / total:6.1%}")
     share = (medians["optimizer"] + medians["average"]) / total

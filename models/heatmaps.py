@@ -95,7 +95,7 @@ def dark_step(maps: torch.Tensor, place: torch.Tensor, sigma: float) -> torch.Te
 
     Zhang et al., "Distribution-Aware Coordinate Representation for Human Pose Estimation", 2020 (DARK).
     """
-    smooth = blurred(maps, 2 * round(3 * sigma) - 1, edge="zeros")
+    smooth = blurred(maps, 2 * int(3 * sigma + 0.5) - 1, edge="zeros")
     ratio = maps.amax((2, 3), True) / smooth.amax((2, 3), True).clamp(min=LEAST)
     at = _around((smooth * ratio).clamp(min=LEAST).log(), place)
     bend_x, bend_y = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4, (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4

@@ -120,6 +120,7 @@ def as_text(name: str, model: "PoseModel", summary: Summary) -> str:
             lines.append(f"{index if first else '':>4}  {' x '.join(map(str, shape)):<27}{numbers}".rstrip())
     height, width = summary.input_size
     lines += ["", f"{summary.params:,} parameters, {summary.gmacs:.1f} GMACs at {height} x {width}"]
+    lines += [f"{2 * summary.conv_gmacs:.2f} GFLOPs, as many count: twice what convolutions multiply, without biases"]
     return "\n".join(lines)
 
 

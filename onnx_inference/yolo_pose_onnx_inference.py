@@ -51,9 +51,8 @@ class People:
     def of_rows(cls, rows: np.ndarray) -> "People":
         """From detections (N, 6 + 3K); rows with score 0 only fill up."""
         rows = rows[rows[:, 4] > 0]
-        return cls(
-            rows[:, :4], rows[:, 4], rows[:, 5].astype(int), rows[:, 6:].reshape(len(rows), (rows.shape[1] - 6) // 3, 3)
-        )
+        points = rows[:, 6:].reshape(len(rows), (rows.shape[1] - 6) // 3, 3)  # the number is known where nobody is
+        return cls(rows[:, :4], rows[:, 4], rows[:, 5].astype(int), points)
 
     def moved(self, matrix: np.ndarray, size: tuple[int, int]) -> "People":
         """Under a 2x3 matrix; boxes end at the edge of an image of (height, width)."""
@@ -242,8 +241,8 @@ def draw(image: np.ndarray, people: People, bones: Any, *, least: float, least_p
 
 def lines(people: People) -> str:
     """One line for a person: class, score, x1 y1 x2 y2, then x y score of every keypoint."""
-    count, keypoints, columns = people.keypoints.shape
-    numbers = np.concatenate((people.boxes, people.keypoints.reshape(count, keypoints * columns)), 1)
+    points = int(np.prod(people.keypoints.shape[1:]))
+    numbers = np.concatenate((people.boxes, people.keypoints.reshape(len(people.boxes), points)), 1)
     heads = zip(people.classes, people.scores, numbers, strict=True)
     return "".join(f"{c} {s:.6f} {' '.join(f'{value:.4f}' for value in row)}\n" for c, s, row in heads)
 

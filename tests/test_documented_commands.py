@@ -3,6 +3,7 @@
 What makes a command small comes after its own flags, where the last one wins. In the default suite its flags are read.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -17,8 +18,10 @@ import torch
 from models.build import load, save
 from tests.commands import doors, pages, readmes, srun
 from tests.commands.clone import Clone, copied, draw_data, put_video, put_weights
+from tests.core.server import Server
 from utils.core import images
 from utils.core.config import ROOT, read_yaml, write_yaml
+from utils.core.schema import KeypointSchema
 
 TRAIN = "--img 64 --batch-size 8 --epochs 1 --workers 0 --device cpu"
 SMALL = {
@@ -41,7 +44,6 @@ ADDED = {
     "--source 0": "--source a.jpg",  # who knows whether there is a camera
 }
 NOT_HERE = ("torchrun --nnodes 2",)  # needs two machines; tests/training/two_ranks.py has two processes
-ELSEWHERE = ("docs/migration.md", "docs/models.md")  # stories and addresses, which have tests of their own
 TABLES = {  # page -> the programs of the original whose commands it maps
     "docs/yolox_pose.md": (
         "demo/inferencer_demo.py", "tools/dist_train.sh", "tools/slurm_train.sh", "tools/test.py", "tools/dist_test.sh",
@@ -101,13 +103,18 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     for one in values["annotations"]:
         del one["bbox"]
     (folder / "boxless.json").write_text(json.dumps(values))
+    cards = folder / "datasets" / "cards"
+    what = "python -m utils.data.people --figure corners --splits --count 6 --size 96"
+    assert made.type(f"{what} --out {cards}").status == 0
+    write_yaml(folder / "cards.yaml", {**read_yaml(ROOT / "data" / "people_corners.yaml"), "path": str(cards)})
     put_weights(folder, "kapao_s_coco.pt", "kapao")
     for name in ("yolov5s6.pt", "person.pt", "detector.pt", "crowdhuman_yolov5m.pt"):
         put_weights(folder, name, "detector")
     put_video(folder / "film.mp4", 6)
     picture = images.read(ROOT / "data" / "example.jpg")
-    (folder / "holiday").mkdir()
-    for name in ("a.jpg", "picture.jpg", "holiday/b.jpg"):
+    for name in ("holiday", "pictures"):
+        (folder / name).mkdir()
+    for name in ("a.jpg", "picture.jpg", "holiday/b.jpg", "pictures/c.jpg"):
         images.write(folder / name, picture)
     srun_here = folder / "srun"
     srun_here.write_text(f"#!{sys.executable}\n" + Path(srun.__file__).read_text())
@@ -128,6 +135,9 @@ def prepare(clone: Clone, command: pages.Command) -> None:
         kind = "yolox_pose_nano.yaml"
     save(clone.folder / "best.safetensors", load(kind), made={})
     save(clone.folder / "poser.safetensors", load("hrnet_w8_128x96.yaml"), made={})
+    if "runs/train/exp/weights/best.safetensors" in command.typed:  # of the cards in docs/migration.md
+        corners = load("yolov5n6_kpts.yaml", schema=KeypointSchema.read("people_corners.yaml"), classes=("card",))
+        save(clone.folder / "runs/train/exp/weights/best.safetensors", corners, made={})
     shutil.copy(clone.folder / "best.safetensors", clone.folder / "lite.safetensors")
     shutil.copy(clone.folder / "datasets/coco/annotations/detections.json", clone.folder / "detections.json")
     if doors.program(command.typed) != "utils.data.people" and "people" in command.typed:
@@ -138,13 +148,32 @@ def prepare(clone: Clone, command: pages.Command) -> None:
         assert clone.type(f"python export.py --weights best.safetensors {SMALL['export.py']}").status == 0
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Where addresses lead to in these tests."""
+    made = Server(b"")
+    yield made
+    made.close()
+
+
+def addressed(line: str, clone: Clone, server: Server) -> tuple[str, dict[str, str]]:
+    """The line with the address of weights that this machine serves, and the environment for it."""
+    server.data = (clone.folder / "best.safetensors").read_bytes()
+    server.cut = len(server.data)
+    address = f"{server.home}/best.safetensors"
+    line = line.replace("#sha256=DIGITS", f"#sha256={hashlib.sha256(server.data).hexdigest()}")
+    place = {"HF_ENDPOINT": server.home, "LIMBER_CACHE": str(clone.folder / "runs" / "cache")}
+    return line.replace("ADDRESS", address), place
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no POSIX shell reads the lines here")
-@pytest.mark.parametrize("command", [one for one in typed() if one.page not in ELSEWHERE], ids=name_of)
-def test_a_documented_command_works_as_it_is_typed(clone: Clone, command: pages.Command) -> None:
+@pytest.mark.parametrize("command", typed(), ids=name_of)
+def test_a_documented_command_works_as_it_is_typed(clone: Clone, server: Server, command: pages.Command) -> None:
     shutil.rmtree(clone.folder / "runs", ignore_errors=True)
     prepare(clone, command)
-    ended = clone.type(small(command.typed))
+    line, place = addressed(small(command.typed), clone, server)
+    ended = clone.type(line, **place)
     assert ended.status == 0, ended.text
     assert "Traceback" not in ended.text and "Error" not in ended.text
 

@@ -159,11 +159,16 @@ def test_four_keypoints_of_ones_own_by_one_yaml_and_four_commands(tmp_path: Path
     command("export.py", "--weights", best, "--no-check", "--conf-thres", 1e-5, "--max-det", 5, "--out", tmp_path)
     found = found_alone(tmp_path / "last.onnx", tmp_path / "cards" / "val", tmp_path / "elsewhere")
     assert len(found) == 3 and all(len(cards) == 5 for cards in found.values())
+    predictor = Predictor(best, device="cpu", conf=1e-6)  # guesses have nearly equal scores: their order is not held
+    for name, cards in found.items():
+        [poses] = predictor(tmp_path / "cards" / "val" / name)
+        theirs = cards[:, 6:].reshape(-1, 1, 4, 3)[..., :2]
+        assert (np.abs(theirs - poses.keypoints).max((2, 3)).min(1) < 0.05).all()
 
 
 @pytest.mark.slow
 def test_the_story_ends_with_a_model_that_finds_corners(tmp_path: Path) -> None:
-    """1,500 drawn pictures, a few minutes of one core; printed: AP before and after, how near the corners are."""
+    """1,500 drawn pictures, some minutes of one core; AP before and after and how many cards there were are printed."""
     yaml = drawn_cards(tmp_path / "cards", 1500, 200, 192)
     start = ("--cfg", "yolov5n6_kpts.yaml", "--weights", "weights/yolov5n6_kpts_people.safetensors")
     how = ("--hyp", "hyp.people.yaml", "--img", 128, "--batch-size", 8, "--epochs", 8, "--workers", 0)
@@ -178,4 +183,4 @@ def test_the_story_ends_with_a_model_that_finds_corners(tmp_path: Path) -> None:
     print(f"\nAP {before:.3f} untaught, {after:.3f} taught; {cards} cards in {len(found)} pictures found alone")
     assert before < 0.01
     assert after > 0.5
-    assert cards > 150
+    assert cards > 250

@@ -69,6 +69,9 @@ def test_the_numbers_are_printed_and_everything_else_lies_in_the_run_folder(
     folder = tmp_path / "exp"
     for name in ("metrics.json", "poses_val.json", "errors.png", "people.png", "precision_recall.png"):
         assert (folder / name).stat().st_size > 100
+    assert {tuple(row) for row in json.loads((folder / "boxes_val.json").read_text())} == {
+        ("image_id", "category_id", "bbox", "score")
+    }
     assert len(list((folder / "labels").glob("*.txt"))) == 6
     assert json.loads((folder / "metrics.json").read_text())["counts"]["poses"] == 120
     assert {len(row["keypoints"]) for row in json.loads((folder / "poses_val.json").read_text())} == {3 * 17}

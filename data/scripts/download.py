@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="  # Google Drive, without its page
+DRIVE = "https://drive.google.com/uc?id="  # and the number of a file of Google Drive
 LOCK = "downloads.lock.json"  # the digests of files whose publishers give none, as they were on the first download
 
 

@@ -123,6 +123,9 @@ class Model(PoseModel):
         """A raw map by anchor and slot: (B, A, slots, H, W)."""
         return level.unflatten(1, (self.anchors.shape[1], -1))
 
+    def maps(self, raw: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return raw[: len(self.body.strides)]
+
     # ------------------------------------------------------------------------------------------ from raw to objects
 
     def decode(self, raws: Sequence[tuple[torch.Tensor, ...]], views: Sequence[View]) -> Candidates:
@@ -131,7 +134,7 @@ class Model(PoseModel):
 
     def _decode_view(self, raw: tuple[torch.Tensor, ...], view: View) -> Candidates:
         """Candidates whose scores (B, A, kinds) are those of all objects; a person's keypoints are as sure as it is."""
-        raw, count = raw[: len(self.body.strides)], self.spec.schema.count
+        raw, count = self.maps(raw), self.spec.schema.count
         # fp16 cannot tell neighbouring pixels apart beyond 2048, so coordinates are always float32.
         slots = torch.cat([self.slots(level).permute(0, 1, 3, 4, 2).flatten(1, 3) for level in raw], 1).float()
         sizes = [(level.shape[-2], level.shape[-1]) for level in raw]
@@ -182,7 +185,7 @@ class Model(PoseModel):
         size = (raw[0].shape[-2] * stride, raw[0].shape[-1] * stride)
         people = len(self.spec.classes)
         objects = with_keypoint_objects(targets, size, sides=self.gains.kp_bbox, first_class=people)
-        terms = self.loss_of_objects(raw[: len(self.body.strides)], objects)
+        terms = self.loss_of_objects(self.maps(raw), objects)
         if self.heat is not None:
             terms["heat"] = self.gains.heat * len(raw[0]) * heat_loss(raw[-1].float(), targets, stride)
         return terms

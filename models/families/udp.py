@@ -35,7 +35,7 @@ class Model(TopDown):
     """Raw output: maps (B, K * 3, H / 4, W / 4), keypoint after keypoint."""
 
     published_names = PUBLISHED_NAMES
-    usual_recipe = "hyp.hrnet.yaml"
+    usual_recipe = "hyp.udp.yaml"
     coding: Coding = "unbiased"
 
     def __init__(self, spec: ModelSpec) -> None:

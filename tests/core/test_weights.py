@@ -1,6 +1,7 @@
 """Weights by address: fetched once, in spite of cuts, and held to their checksum or to what came the first time."""
 
 import hashlib
+import importlib
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.core.server import Server
 from utils.core.config import ROOT
 from utils.core.console import start_logging
+from utils.core.download import DRIVE, direct
 from utils.core.weights import Address, located, suffix_of
 
 DATA = bytes(range(256)) * 40
@@ -113,6 +115,8 @@ def test_a_hub_is_asked_at_its_own_address(server: Server, monkeypatch: pytest.M
         ("hf://o/r/b/c/a.pt@refs/pr/1", "https://huggingface.co/o/r/resolve/refs%2Fpr%2F1/b/c/a.pt"),
         ("hf://o/r@v2/a.pt", "https://huggingface.co/o/r/resolve/v2/a.pt"),
         ("https://h/a b.pt?x=1&y=%20", "https://h/a%20b.pt?x=1&y=%20"),
+        ("https://drive.google.com/open?id=1a-b", f"{DRIVE}1a-b"),
+        ("https://drive.google.com/uc?export=download&id=1a-b", f"{DRIVE}1a-b"),
         (
             "https://drive.google.com/file/d/1B-QGa99n7ZrxkgKCQ1XHnm6j0Y-lvOQz/view?usp=sharing",
             "https://drive.usercontent.google.com/download?export=download&confirm=t"
@@ -203,6 +207,13 @@ def test_every_address_of_the_page_is_understood_and_every_model_on_it_is_there(
     assert len(models) > 12 and named <= models
     for name, digits in re.findall(r"\]\(\S+/(\S+\.pth)\) .* `([0-9a-f]{8})` \|", PAGE):
         assert digits in name
+
+
+def test_the_page_and_the_script_mean_the_same_files_of_kapao(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(ROOT / "data" / "scripts")
+    archives = importlib.import_module("download_models").ARCHIVES
+    links = [re.search(rf"\[{re.escape(archive.name)}.*?\]\((\S+)\)", PAGE) for archive in archives]
+    assert [Address.read(link[1]).url for link in links] == [direct(archive.url) for archive in archives]
 
 
 def test_the_page_lists_every_file_that_the_originals_publish(shared: Path):

@@ -1,16 +1,28 @@
 """Our data path against numbers that the original programs produced: letterboxes, movements, mosaics, mixup, crops."""
 
+import gzip
 import importlib.util
 import json
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.data.pictures import InMemory
 from utils.core import images
-from utils.core.geometry import Fit, letterbox, xyxy_to_cxcywh
+from utils.core.geometry import (
+    Fit,
+    chain,
+    inverse,
+    letterbox,
+    move_points,
+    scaling,
+    translation,
+    xyxy_to_cxcywh,
+)
 from utils.core.poses import untouched
 from utils.core.schema import KeypointSchema
 from utils.data.augment import alone, blend, colour_tables, coloured, mosaic, moved, place_four, place_mixed
@@ -84,12 +96,16 @@ def test_letterboxes_of_the_yolox_pose_code_bases_are_the_same_pixels(shared):
         assert np.allclose(exact[:2, :2] @ (centre + scale / 2) + exact[:2, 2], 128)
 
 
-def test_the_evaluation_loader_of_kapao_square_and_rectangular(shared):
-    arrays = np.load(shared / "fixtures/kapao/public/loader_coco.npz")
+@pytest.mark.parametrize("data", ["coco", "crowdpose"])
+def test_the_evaluation_loader_of_kapao_square_and_rectangular(shared, data):
+    arrays = np.load(shared / f"fixtures/kapao/public/loader_{data}.npz")
     make = recipe(shared, "kapao").image
-    sizes = [(107, 160), (125, 83), (90, 90), (64, 201), (333, 500), (170, 128)]
-    empty = People(*(np.zeros((0, *rest)) for rest in ((4,), (17, 2), (17,), (), ())))
-    source = InMemory(*((make(f"public/e2e{i}", *size), empty) for i, size in enumerate(sizes)))
+    truth = json.loads(gzip.decompress((shared / f"fixtures/kapao/public/val_e2e_{data}.json.gz").read_bytes()))
+    sizes = [tuple(size) for size in truth["sizes_hw"]]
+    annotations = truth["annotations"]["annotations"]
+    count = {"coco": 17, "crowdpose": 14}[data]
+    people = [annotated([row for row in annotations if row["image_id"] == 501 + i], count) for i in range(len(sizes))]
+    source = InMemory(*((make(f"public/e2e{i}", *size), people[i]) for i, size in enumerate(sizes)))
     samples = EvaluationImages(source, size=(192, 192), fit=Fit(rounding="down"))
     arranged = np.argsort(samples.aspects(), kind="stable")
     checked = 0
@@ -117,8 +133,51 @@ def test_the_evaluation_loader_of_kapao_square_and_rectangular(shared):
             _, _, down, across, left, top = arrays[f"{key}/shapes"]
             assert np.allclose(sample.origin.to_input[[1, 0], [1, 0]], (down, across))
             assert np.array_equal(sample.origin.to_input[:2, 2], np.floor([left, top]))  # the half pixel again
+            assert_labels(people[index], sample, arrays[f"{key}/labels"], np.array([left % 1, top % 1]))
             checked += 1
     assert checked == 24
+
+
+def annotated(rows: list[dict[str, Any]], count: int) -> People:
+    points = np.array([row["keypoints"] for row in rows], np.float64).reshape(len(rows), count, 3)
+    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return People(
+        boxes, points[..., :2], points[..., 2].astype(np.uint8), np.ones(len(rows)), np.zeros(len(rows), np.int64)
+    )
+
+
+def assert_labels(people: People, sample: Sample, rows: np.ndarray, half: np.ndarray) -> None:
+    """People moved by the sample's matrix are the original's rows of people; boxes are cut to the input there."""
+    rows = rows[rows[:, 1] == 0]
+    if len(rows) == 2 * len(people):  # CrowdPose's splits share a file there, which has every line twice
+        assert np.array_equal(rows[: len(people)], rows[len(people) :])
+        rows = rows[: len(people)]
+    assert len(rows) == len(people)
+    height, width = sample.image.shape[:2]
+    points = rows[:, 6:].reshape(*people.visibility.shape, 3)
+    seen = people.visibility > 0
+    assert np.array_equal(points[..., 2], people.visibility)
+    moved_points = move_points(people.keypoints, sample.origin.to_input) + half
+    assert np.allclose(moved_points[seen], points[seen][:, :2] * (width, height), atol=2e-3)
+    boxes = move_points(people.boxes.reshape(-1, 2, 2), sample.origin.to_input) + half
+    boxes = boxes.clip(0, np.array([width, height]) - 0.001).reshape(-1, 4)
+    assert np.allclose(xyxy_to_cxcywh(boxes), rows[:, 2:6] * (width, height, width, height), atol=2e-3)
+
+
+@pytest.mark.parametrize("data", ["coco", "crowdpose"])
+def test_the_demo_loader_of_kapao(shared, data):
+    """The middle of the square one, in whole strides: enlarged too, and sampled, not averaged."""
+    arrays = np.load(shared / f"fixtures/kapao/public/loader_{data}.npz")
+    make = recipe(shared, "kapao").image
+    sizes = [(107, 160), (125, 83), (90, 90), (64, 201), (333, 500), (170, 128)]
+    for index, (height, width) in enumerate(sizes):
+        shape = tuple(arrays[f"loadimages/{index}/shape"][1:])
+        assert shape == tuple(64 * math.ceil(round(side * 192 / max(height, width)) / 64) for side in (height, width))
+        found, _ = images.fit(make(f"public/e2e{index}", height, width), (192, 192), Fit(smooth=False))
+        top, left = ((192 - side) // 2 for side in shape)
+        part = found[top : top + shape[0] : 8, left : left + shape[1] : 8].transpose(2, 0, 1)
+        assert np.abs(part.astype(int) - arrays[f"loadimages/{index}/sub"]).max() <= 1
 
 
 # ---------------------------------------------------------------------------------------------- movements
@@ -276,13 +335,28 @@ def test_the_movement_of_mmposes_own_yolox_stays_about_the_middle_of_the_input(s
 
 def test_flipping_the_labels_of_kapao(shared):
     facts, arrays = numbers(shared, "kapao/public/augment.json")
-    row = next(row for row in facts if row["key"] == "coco/0/0")
-    before, after = (people_of(arrays[f"{row['key']}/{step}"], 3) for step in ("normalised", "flipped"))
-    persons = before.classes == 0
+    schemas = {"coco": COCO, "crowdpose": KeypointSchema.read("crowdpose.yaml")}
     image = np.zeros((1, 1, 3), np.uint8)  # coordinates are shares of the image: it has size 1
-    flipped = sample_of(image, before.chosen(persons), untouched(0, "", (1, 1))).flipped(COCO)
-    expected = after.chosen(after.classes == 0)
-    seen = expected.visibility > 0
-    assert np.array_equal(flipped.visibility, expected.visibility)
-    assert np.allclose(flipped.keypoints[seen], expected.keypoints[seen], atol=1e-6)
-    assert np.allclose(xyxy_to_cxcywh(flipped.boxes)[:, 0], 1 - xyxy_to_cxcywh(before.boxes[persons])[:, 0])
+    for row in facts:
+        schema = schemas[row["key"].split("/")[0]]
+        before, after = (people_of(arrays[f"{row['key']}/{step}"], 3) for step in ("normalised", "flipped"))
+        persons, expected = before.classes == 0, after.chosen(after.classes == 0)
+        flipped = sample_of(image, before.chosen(persons), untouched(0, "", (1, 1))).flipped(schema)
+        seen = expected.visibility > 0
+        assert np.array_equal(flipped.visibility, expected.visibility)
+        assert np.allclose(flipped.keypoints[seen], expected.keypoints[seen], atol=1e-6)
+        assert np.allclose(xyxy_to_cxcywh(flipped.boxes)[:, 0], 1 - xyxy_to_cxcywh(before.boxes[persons])[:, 0])
+
+
+def test_the_way_back_to_the_image_of_kapao(shared):
+    """Its clipping reaches into the first two keypoints; the others are moved by the ideal scale and padding."""
+    arrays = np.load(shared / "fixtures/kapao/public/augment.npz")
+    for number in range(4):
+        key = f"scale/{number}"
+        height, width, *original = arrays[f"{key}/shapes"].tolist()
+        gain = min(height / original[0], width / original[1])
+        pad = (width - original[1] * gain) / 2, (height - original[0] * gain) / 2
+        points = arrays[f"{key}/pose_in"].reshape(20, -1, 2)
+        found = move_points(points, inverse(chain(scaling(gain, gain), translation(*pad))))
+        found[:, :2] = found[:, :2].clip(0, original[::-1])
+        assert np.allclose(found.reshape(20, -1), arrays[f"{key}/pose_out"], atol=2e-3)

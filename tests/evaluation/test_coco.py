@@ -59,7 +59,7 @@ def test_all_numbers_equal_those_of_the_official_programs(shared: Path, name: st
     ground_truth, results, expected = fixture(shared, name)
     scores = evaluate(ground_truth, results, tool=tool)
     assert list(scores.numbers) == list(expected)
-    assert scores.numbers == pytest.approx(expected, abs=1e-6)
+    assert scores.numbers == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", EVALUATED)
@@ -68,8 +68,8 @@ def test_precision_and_recall_at_every_threshold_equal_those_of_the_official_pro
     with np.load(shared / "fixtures" / "kapao" / "public" / f"eval_{name}.npz") as stored:
         precision, recall = stored["precision"][..., 0], stored["recall"][..., 0]
     curves = evaluate(ground_truth, results).curves
-    np.testing.assert_allclose(curves.precision, precision, atol=1e-6)
-    np.testing.assert_allclose(curves.recall, recall, atol=1e-6)
+    np.testing.assert_allclose(curves.precision, precision, atol=1e-9)
+    np.testing.assert_allclose(curves.recall, recall, atol=1e-9)
 
 
 def test_given_keypoints_of_real_detections_score_as_the_official_top_down_program_says(shared: Path) -> None:

@@ -21,6 +21,7 @@ from utils.core.geometry import translation
 from utils.core.nms import Rivals
 from utils.core.poses import Batch, Poses, Targets
 from utils.evaluation.evaluator import Evaluator
+from utils.evaluation.stopwatch import Seconds
 
 
 def everybody_stands(given: Batch) -> list[Poses]:
@@ -120,6 +121,8 @@ def test_the_time_is_split_into_loading_network_selection_and_evaluation() -> No
     assert min(seconds.loading, seconds.network, seconds.selection, seconds.evaluation) > 0
     assert Evaluator([batch_of(1)], split([person(1)]))(predict).seconds.network == 0
     assert "ms per image: loading" in evaluator.pace(predict, network).line
+    line = Seconds(10, loading=1.0, network=6.0, selection=2.0, evaluation=1.0).line
+    assert line.endswith("1.0 images/s, selection 20.0% and evaluation 10.0% of the time")
     assert not network._forward_hooks and not network._forward_pre_hooks
 
 

@@ -51,10 +51,7 @@ def test_how_alike_poses_are_is_the_originals_similarity(folder: Path) -> None:
             np.testing.assert_allclose(found.numpy(), entry[f"oks_of_0_to_all{name}"], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["hard", "soft"])
-def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original(
-    folder: Path, shared: Path, kind: str
-) -> None:
+def recorded(folder: Path, shared: Path, rivals: Rivals) -> Results:
     """The recorded keypoints of 118 detections in four photographs, one crop for each."""
     facts = json.loads((folder / "coco_eval.json").read_text())
     keypoints = np.load(folder / "coco_eval.npz")["keypoints"]
@@ -79,8 +76,15 @@ def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original
         looked.append(Looked(origin, poses, whole=False))
     areas = np.concatenate([box_areas(entry.poses.boxes) for entry in looked])
     np.testing.assert_allclose(areas, facts["areas"], rtol=1e-5)
-    rivals = Rivals(facts["oks_thre"], soft=kind == "soft")
-    results = Results.of(looked, (1,), COCO.count).without_rivals(COCO.sigmas, rivals)
+    return Results.of(looked, (1,), COCO.count).without_rivals(COCO.sigmas, rivals)
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_a_detection_file_is_rescored_thinned_out_and_counted_as_in_the_original(
+    folder: Path, shared: Path, kind: str
+) -> None:
+    facts = json.loads((folder / "coco_eval.json").read_text())
+    results = recorded(folder, shared, Rivals(facts["oks_thre"], soft=kind == "soft"))
     assert len(results) == facts["results_count"][kind]
     if kind == "hard":  # whose scores are recorded
         np.testing.assert_allclose(np.sort(results.scores), np.sort(facts["rescored"]), atol=2e-6)

@@ -1,5 +1,7 @@
 """Every family in models/families is exported by its own decode and select, and gives the people of its model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,3 +32,17 @@ def test_the_smallest_network_of_a_family_gives_the_same_people_from_its_file(fa
 
 def rows_found(model: PoseModel, inputs: torch.Tensor) -> tuple[torch.Tensor]:
     return (rows_of(small.found(model, inputs)[0]),)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coding", ["dark", "unbiased"])
+def test_every_coding_of_heat_maps_is_decoded_in_the_file_as_here(coding: str) -> None:
+    torch.manual_seed(0)
+    case = Case(5)
+    spec = spec_of("pose_hrnet", case)
+    spec = replace(spec, head={**spec.head, "coding": coding})
+    model = fused(briefly_trained(families.find("pose_hrnet")(spec), case))
+    inputs = images(spec.input_size)[:1].roll(7, 3)
+    [expected] = in_both_precisions(model, inputs, rows_found)
+    [detections] = small.run(small.file_of(model, Export(spec.input_size, simplify=True)), inputs)
+    assert_equal_but_for_rounding(detections[0, :1], expected, least=1e-3)

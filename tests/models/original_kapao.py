@@ -1,6 +1,7 @@
 """The original KAPAO networks of the fixtures, rebuilt: same weights, inputs and targets, in our terms."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from utils.core.contract import ModelSpec, PoseModel, read_rows
 from utils.core.geometry import chain, cxcywh_to_xyxy, inverse, scaling, translation
 from utils.core.poses import Candidates, Origin, Poses, Targets
 from utils.core.schema import KeypointSchema
+from utils.core.tta import View
 
 DATA = {"coco": "coco_kpts.yaml", "crowdpose": "crowdpose.yaml"}
 WIDTHS = {"tiny": 0.125, "s": 0.5}
@@ -128,3 +130,32 @@ def original_poses(poses: Poses) -> np.ndarray:
     """Keypoints as the original gives them: x, y, and the score of the keypoint object, 0 where there is none."""
     scores = torch.where(poses.fused, poses.keypoint_scores, 0)
     return torch.cat((poses.keypoints, scores[..., None]), -1).numpy()
+
+
+def published_scale(
+    candidates: Candidates, raws: Sequence[tuple[torch.Tensor, ...]], views: Sequence[View]
+) -> Candidates:
+    """The original divides by the scale that was asked for, we by the one that whole pixels allowed."""
+    counts = [sum(level.shape[-2] * level.shape[-1] * 3 for level in raw) for raw in raws]
+    exact = [[int(side * view.scale) / (side * view.scale) for side in view.size[::-1]] for view in views]
+    factor = torch.tensor(np.repeat(exact, counts, 0)).float()  # (A, 2)
+    return replace(
+        candidates, boxes=candidates.boxes * factor.repeat(1, 2), keypoints=candidates.keypoints * factor[:, None]
+    )
+
+
+def assert_decoded(candidates: Candidates, decoded: np.ndarray, kinds: int, pixels: float = 0.05) -> None:
+    """To 1e-4 of the largest value, as YOLO-Pose, and coordinates to parts of a pixel: they reach thousands."""
+    expected = original_candidates(decoded, kinds)
+    for name in ("boxes", "keypoints", "scores"):
+        wanted = getattr(expected, name)
+        limit = min(1e-4 * wanted.abs().max().item(), pixels)
+        torch.testing.assert_close(getattr(candidates, name), wanted, atol=limit, rtol=0)
+
+
+def assert_detections(found: Poses, expected: np.ndarray, first_class: int) -> None:
+    """Rows x1, y1, x2, y2, score, class and perhaps keypoints, in the pixels of the network."""
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found.boxes, expected[:, :4], atol=1e-2)
+    np.testing.assert_allclose(found.scores, expected[:, 4], atol=1e-6)
+    np.testing.assert_array_equal(found.classes + first_class, expected[:, 5])

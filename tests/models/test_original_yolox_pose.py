@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +157,11 @@ def test_outputs_and_people_of_ti_equal_the_original(originals: Originals, size:
                 assert_close(poses.scores[: len(expected)], expected[:, 4] * expected[:, 5], 1e-4)
                 found = poses.keypoints[: len(expected)]
                 assert_close(found, expected[:, 7:].reshape(-1, 17, 3)[..., :2], 5e-4)
+                # Their exported selection moves classes apart by the wrong column and suppresses nobody.
+                everybody = rebuilt(selecting, selecting.spec.with_settings(select={"iou": 1.0})).select(candidates)
+                expected = arrays[f"{case}/export{image}_thr{threshold}"]
+                assert_close(everybody[image].scores[: len(expected)], expected[:, 4], 1e-4)
+                assert_close(everybody[image].boxes[: len(expected)], expected[:, :4], 5e-4)
 
 
 @pytest.mark.parametrize(
@@ -184,3 +190,30 @@ def test_the_published_checkpoint_gives_the_people_of_the_original_inferencer(or
         np.testing.assert_allclose(poses.boxes[row], expected["bbox"][0], atol=0.1)
         np.testing.assert_allclose(poses.keypoints[row], expected["keypoints"], atol=0.1)
         np.testing.assert_allclose(poses.keypoint_scores[row], expected["keypoint_scores"], atol=1e-3)
+
+
+@pytest.mark.parametrize(("layout", "size"), [("project", "nano"), ("mmyolo", "nano"), ("core", "nano"),
+                                              ("edgeai", "nano"), ("edgeai", "nano_lite")])  # fmt: skip
+def test_a_file_in_the_form_of_each_project_loads_without_a_yaml(
+    originals: Originals, layout: str, size: str, tmp_path: Path
+) -> None:
+    """MMYOLO's have the project's names; mmpose's and MMYOLO's are legacy pickles with numpy arrays in them."""
+    names = "project" if layout == "mmyolo" else layout
+    state = originals.state(names, size)
+    if layout == "edgeai":
+        torch.save({"start_epoch": 300, "model": state, "optimizer": None}, tmp_path / "best_ckpt.pth")
+        [file] = tmp_path.iterdir()
+    else:
+        facts = {"epoch": 300, "cfg": "model = dict()", "dataset_meta": {"sigmas": np.array([0.026, 0.025])}}
+        file = tmp_path / f"{layout}_20230829-56c79c1f.pth"
+        torch.save({"meta": facts, "state_dict": state}, file, _use_new_zipfile_serialization=False)
+    model = load(file).eval()
+    arrays = originals.arrays(f"{names}_{size}_forward")
+    with torch.no_grad():
+        raw = model(originals.images(*CASES["A"]))
+    if layout == "edgeai":
+        flat = torch.cat([level.flatten(2).transpose(1, 2) for level in raw], 1)
+        assert_close(flat[..., :4], arrays["A/raw"][..., :4], 2e-4)
+    else:
+        assert_close(raw_parts(model, raw)["kpt"], arrays["A/kpt"], 2e-4)
+    assert model.letterbox == LETTERBOXES[{"core": "centre", "edgeai": "corner_down"}.get(layout, "corner")]

@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from models.build import load
+from models.layers import fused
 from models.summary import as_text, summarise
 from utils.core.config import ROOT
+from utils.core.schema import KeypointSchema
 
 # GMACs as published by TI; parameters as counted in the original networks.
 PUBLISHED = [
@@ -31,6 +34,42 @@ def test_gmacs_are_the_published_ones_within_seven_in_a_thousand(
     summary = summarise(load(name), (side, side))
     assert summary.gmacs == pytest.approx(gmacs, rel=0.007)
     assert summary.params == params
+
+
+# GMACs of the convolutions alone at 1280, parameters, and those with the normalisations folded in, as counted in the
+# original KAPAO for COCO; then GMACs and parameters for CrowdPose.
+KAPAO = [
+    ("kapao_s", "xpose_l", 34.161, 12_559_980, 12_545_740, 34.007, 12_525_312),
+    ("kapao_m", "xpose_p", 103.820, 35_755_404, 35_727_996, 103.588, 35_703_456),
+    ("kapao_l", "xpose_m", 234.090, 77_047_852, 77_003_244, 233.780, 76_978_624),
+]
+
+
+@pytest.mark.parametrize(("name", "alias", "gmacs", "params", "folded", "crowd_gmacs", "crowd_params"), KAPAO)
+def test_kapao_has_the_parameters_and_the_convolutions_of_the_original(
+    name: str, alias: str, gmacs: float, params: int, folded: int, crowd_gmacs: float, crowd_params: int
+) -> None:
+    with torch.device("meta"):  # shapes without numbers
+        network, other = load(name), load(alias)
+        crowd = load(name, schema=KeypointSchema.read("crowdpose.yaml"), classes=("person",))
+        assert [count(model) for model in (network, other, crowd)] == [params, params, crowd_params]
+        assert count(fused(network)) == folded
+        assert multiplies(network) / 1e9 == pytest.approx(gmacs, abs=5e-4)
+        assert multiplies(crowd) / 1e9 == pytest.approx(crowd_gmacs, abs=5e-4)
+
+
+def count(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def multiplies(model: torch.nn.Module) -> int:
+    """Of all convolutions, for one input of 1280 x 1280."""
+    seen: list[int] = []
+    for part in model.modules():
+        if isinstance(part, torch.nn.Conv2d):
+            part.register_forward_hook(lambda conv, _, output: seen.append(output.numel() * conv.weight[0].numel()))
+    model(torch.empty(1, 3, 1280, 1280, device="meta"))
+    return sum(seen)
 
 
 def test_the_parts_add_up_to_the_whole() -> None:

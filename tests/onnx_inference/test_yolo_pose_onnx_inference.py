@@ -171,6 +171,14 @@ def test_what_cannot_be_used_is_said_in_one_line(ours: Path, tmp_path: Path, wro
     assert done.returncode == 2 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("rows", [np.zeros((5, 18)), np.zeros((0, 18))], ids=["filled up", "none"])
+def test_a_picture_without_anybody_is_a_picture_with_nobody_and_no_error(rows: np.ndarray) -> None:
+    people = script.People.of_rows(rows).moved(np.eye(3)[:2], (60, 80))
+    assert people.keypoints.shape == (0, 4, 3) and script.lines(people) == ""
+    picture = np.full((60, 80, 3), 7, np.uint8)
+    assert (script.draw(picture, people, [(0, 1)], least=0.3) == picture).all()
+
+
 def test_it_imports_three_libraries_and_nothing_of_ours() -> None:
     found = set()
     for node in ast.walk(ast.parse(SOURCE.read_text())):

@@ -139,9 +139,9 @@ def test_val_and_train_go_through_all_of_them_and_count_what_they_left_out(fuzze
         [(problems, kinds)] = set(
             re.findall(rf"{door}: (\d+) problems \((.*?)\); the first is .*\d+\.(?:txt|png|jpg)", words)
         )
-        unseen = re.findall(r"ground truth: (\d+) of \d+ images were not looked at", words)
-        assert int(problems) > 100 and len(unseen) == 1
-        print(f"{door}: 0 crashes, {read} images read, {problems} problems ({kinds}), {unseen[0]} cannot be decoded")
+        [unseen] = set(re.findall(r"ground truth: (\d+) of \d+ images were not looked at", words))
+        assert int(problems) > 100
+        print(f"{door}: 0 crashes, {read} images read, {problems} problems ({kinds}), {unseen} cannot be decoded")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

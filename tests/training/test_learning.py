@@ -17,7 +17,10 @@ from utils.training.log import read_results
 SIDE, PICTURES, HELD_OUT, EPOCHS = 128, 4000, 300, 3
 SLACK = 0.05  # AP that a family may stay behind
 FIRST = ("yolov5n6_kpts.yaml", "hyp.people.yaml")
-FAMILIES = {"kapao": ("kapao_n.yaml", "hyp.people.yaml")}  # the smallest network, and a recipe for drawn people
+FAMILIES = {  # the smallest network, and a recipe for drawn people
+    "kapao": ("kapao_n.yaml", "hyp.people.yaml"),
+    "yolox_pose": ("yolox_pose_nano.yaml", "hyp.yolox_pose_people.yaml"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,20 @@ def test_tensorboard_is_only_asked_for_when_wanted_and_its_absence_is_told(
     assert "TensorBoard is not installed" in caplog.text
 
 
+def test_tensorboard_gets_every_number_when_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = RunLog(tmp_path, tensorboard=True)
+    for epoch in range(2):
+        log.add(row(epoch, **{"metrics/AP": 0.25 * epoch}))
+    log.finish()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("metrics/AP")] == [(0, 0.0), (1, 0.25)]
+    assert {"train/total", "lr/weights"} <= set(events.Tags()["scalars"])
+
+
 # ---------------------------------------------------------------------------------------------- the report
 
 

@@ -16,7 +16,7 @@ from utils.evaluation.evaluator import Evaluator
 from utils.inference.predictor import OneStage
 
 IMAGES, PEOPLE = 4, 8
-LOOK_EVERY = 50  # steps
+REST_FROM = 0.6  # of the steps; from then on normalisations use the statistics that evaluation uses
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
 @pytest.mark.parametrize(
     ("cfg", "rate", "steps"),
     [
-        pytest.param("hrnet_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
-        pytest.param("simdr_w8_128x96.yaml", 0.002, 600, marks=pytest.mark.slow),
-        pytest.param("rle_w8_128x96.yaml", 0.002, 600, marks=pytest.mark.slow),
-        pytest.param("udp_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
+        ("simdr_w8_128x96.yaml", 0.004, 100),
+        pytest.param("hrnet_w18_128x96.yaml", 0.01, 120, marks=pytest.mark.slow),
+        pytest.param("udp_w8_128x96.yaml", 0.01, 400, marks=pytest.mark.slow),
+        pytest.param("rle_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
     ],
 )
 def test_eight_drawn_people_are_learned_to_an_ap_of_one(data: DataSpec, cfg: str, rate: float, steps: int) -> None:
@@ -54,9 +54,13 @@ def test_eight_drawn_people_are_learned_to_an_ap_of_one(data: DataSpec, cfg: str
     )  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1, final_div_factor=10)
-    for _ in range(steps):
+    for step in range(steps):
+        if step == int(REST_FROM * steps):
+            for layer in model.modules():
+                if isinstance(layer, torch.nn.BatchNorm2d):
+                    layer.eval()
         optimizer.zero_grad()
         torch.stack(list(model.loss(model(to_unit(batch.images)), batch.targets, 0.0).values())).sum().backward()
         optimizer.step()
         schedule.step()
-    assert evaluator(OneStage(fused(model)).poses_of).ap == pytest.approx(1.0)
+    assert evaluator(OneStage(fused(model.eval())).poses_of).ap == pytest.approx(1.0)

@@ -172,6 +172,11 @@ class PoseModel(nn.Module):
         """One raw per view -> candidates in the unviewed image. Plain inference is one view."""
         raise NotImplementedError
 
+    def maps(self, raw: Any) -> Any:
+        """The raw output without what only helps learning: as many maps as the detection head has levels."""
+        layer = self.ti_layer()
+        return raw[: len(layer.strides)] if layer else raw
+
     def select(self, candidates: Candidates) -> list[Poses]:
         """The people of each image; plain tensor code, because what runs is also what is exported."""
         raise NotImplementedError

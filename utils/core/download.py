@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import re
 import shutil
 import socket
 import sys
@@ -15,6 +16,8 @@ from typing import IO
 from utils.core.console import is_main_process, log
 
 CHUNK = 1 << 20
+DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="  # where Google Drive keeps files
+_PAGE = re.compile(r"https://drive\.google\.com/(?:file/d/|open\?id=|uc\?(?:.*&)?id=)([\w-]+)")
 FINAL = {
     400: "", 401: " (a private or gated place?)", 403: " (a private or gated place?)", 404: " (is the address right?)",
     410: "",
@@ -45,6 +48,18 @@ def fetch(
     part.replace(path)
 
 
+def on_drive(url: str) -> str | None:
+    """Which file of Google Drive a browser's address means; None for other addresses."""
+    found = _PAGE.match(url)
+    return found and found[1]
+
+
+def direct(url: str) -> str:
+    """Where the file itself is: Google Drive shows a page first."""
+    number = on_drive(url)
+    return DRIVE + number if number else url
+
+
 def digest(path: Path, kind: str = "sha256") -> str:
     """The checksum of a file, as hexadecimal digits."""
     found = hashlib.new(kind, usedforsecurity=False)
@@ -60,7 +75,7 @@ def _attempt(url: str, path: Path, part: Path, start: int) -> str | None:
     if start and _tag(part).exists():  # of another version of the file nothing may be appended
         headers["If-Range"] = _tag(part).read_text(encoding="ascii")
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30)
+        answer = urllib.request.urlopen(urllib.request.Request(direct(url), headers=headers), timeout=30)
     except urllib.error.HTTPError as error:
         return _refused(error, url, path, part, start)
     except (OSError, http.client.HTTPException) as error:

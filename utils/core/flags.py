@@ -176,7 +176,10 @@ def add_fusion_flags(parser: argparse.ArgumentParser) -> None:
 def check_fusion(args: argparse.Namespace, family: str, *, fuses: bool) -> None:
     """Refuse what a family cannot do before any image is looked at."""
     if args.two_stage:
-        raise ValueError("--two-stage: found, but it has never run, in KAPAO's own val.py neither; leave it out")
+        raise ValueError(
+            "--two-stage: found, but it has never run, in KAPAO's own val.py neither, and nothing says what it should "
+            "do; leave it out. To look at each person once more: detect.py --det-model and --pose-model, or --scales"
+        )
     if args.count_fused and not fuses:
         raise ValueError(f"--count-fused: family {family} has no keypoint objects; leave it out")
 

@@ -12,14 +12,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from utils.core.config import cache_folder, find
 from utils.core.console import log
-from utils.core.download import digest, fetch
+from utils.core.download import digest, direct, fetch, on_drive
 
 SCHEMES = ("http://", "https://", "hf://")
 HUB = "https://huggingface.co"  # unless HF_ENDPOINT names a mirror
-DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 TRIES, PAUSE = 5, 1.0
 _HF = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<early>[^/]+))?/(?P<file>[^@]+)(@(?P<late>.+))?")
-_DRIVE = re.compile(r"https://drive\.google\.com/(file/d/|open\?id=|uc\?.*\bid=)(?P<id>[\w-]+)")
 
 
 def is_address(name: str | Path) -> bool:
@@ -63,8 +61,7 @@ class Address:
         parts = urlsplit(url)
         if not parts.netloc:
             raise ValueError(f"{text}: no host in this address")
-        drive = re.fullmatch(_DRIVE.pattern + ".*", typed)
-        name = drive["id"] if drive else unquote(PurePosixPath(parts.path).name)
+        name = on_drive(typed) or unquote(PurePosixPath(parts.path).name)
         return cls(typed, url, re.sub(r"[^\w.-]", "_", name) or "weights", wanted and wanted[1].lower())
 
     @property
@@ -75,15 +72,13 @@ class Address:
 
 def _url_of(typed: str) -> str:
     """The address that a server understands."""
-    if drive := _DRIVE.match(typed):
-        return DRIVE + drive["id"]
     if not typed.startswith("hf://"):
-        return quote(typed, safe="%/:=&?~#+!$,;'@()*[]")
+        return quote(direct(typed), safe="%/:=&?~#+!$,;'@()*[]")
     found = _HF.fullmatch(typed)
     if not found or found["file"].endswith("/") or (found["early"] and found["late"]):
         raise ValueError(f"{typed}: expected hf://owner/repo/path/file, or with @revision at its end")
     revision = quote(found["early"] or found["late"] or "main", safe="")
-    hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    hub = (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
     return f"{hub}/{found['repo']}/resolve/{revision}/{quote(found['file'])}"
 
 
@@ -100,9 +95,10 @@ def _fetched(address: Address) -> Path:
             return path
         log.info("%s: fetching it into %s", address.typed, path)
         fetch(address.url, path, tries=TRIES, pause=PAUSE, verify=lambda part: _verify(address, part, known))
-        _note(record, path, digest(path))
+        found = digest(path)
+        _note(record, path, found)
         if not (address.sha256 or known):
-            log.info("%s: no checksum was given; #sha256=%s was found and is remembered", address.typed, digest(path))
+            log.info("%s: no checksum was given; #sha256=%s was found and is remembered", address.typed, found)
     return path
 
 

@@ -13,7 +13,7 @@ import torch
 
 from utils.core.console import log
 from utils.core.files import write_text
-from utils.core.geometry import box_areas, xyxy_to_cxcywh
+from utils.core.geometry import box_areas, xyxy_to_cxcywh, xyxy_to_xywh
 from utils.core.nms import Rivals
 from utils.core.poses import Origin, Poses
 
@@ -47,6 +47,7 @@ class Results:
     scores: np.ndarray  # (N) float32
     # Of how many people a keypoint object took the place of each keypoint (K); empty in families without such objects.
     fused: tuple[int, ...] = ()
+    whole: bool = True  # of whole images: boxes are what was found, not the crops that were looked at
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -77,6 +78,7 @@ class Results:
             keypoints=_together(poses, "keypoints", (keypoint_count, 2), np.float32),
             keypoint_scores=_together(poses, "keypoint_scores", (keypoint_count,), np.float32),
             scores=(_together(poses, "scores", (), np.float32) * factors).round(SCORE_DECIMALS),
+            whole=all(sample.whole for sample in ordered),
             fused=tuple(int(n) for n in np.sum([p.fused.sum(0) for p in poses if p.fused is not None], 0).ravel()),
         )
 
@@ -158,6 +160,21 @@ class Results:
                 for image_id, category, flat, score in columns
             ]
 
+    def save_files(self, folder: str | Path, task: str) -> None:
+        """The results file of a split; of whole images also their boxes, which models of single persons can start from.
+
+        In a file of their own: with boxes in the results, the official tool would judge sizes by them.
+        """
+        self.save_json(Path(folder) / f"poses_{task}.json")
+        if self.whole:
+            rows = zip(self.image_ids, self.categories, xyxy_to_xywh(self.boxes), self.scores, strict=True)
+            found = [
+                {"image_id": int(image_id), "category_id": int(category), "bbox": box, "score": float(score)}
+                for image_id, category, sides, score in rows
+                if min((box := [round(float(side), POINT_DECIMALS) for side in sides])[2:]) > 0
+            ]
+            (Path(folder) / f"boxes_{task}.json").write_text(json.dumps(found), encoding="utf-8")
+
     def save_json(self, path: str | Path) -> None:
         """A COCO results file, as evaluation servers take it."""
         path = Path(path)
@@ -186,7 +203,7 @@ class Results:
             write_text(folder / f"{Path(origin.path).stem}.txt", text)
 
 
-PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused"))
+PERSON_FIELDS = tuple(field.name for field in fields(Results) if field.name not in ("images", "fused", "whole"))
 
 
 @contextmanager

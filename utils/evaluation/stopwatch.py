@@ -31,7 +31,12 @@ class Seconds:
     def line(self) -> str:
         parts = {"loading": self.loading, "network": self.network, "selection": self.selection}
         listed = ", ".join(f"{name} {1000 * part / max(self.images, 1):.1f}" for name, part in parts.items())
-        return f"ms per image: {listed} ({self.images} images); evaluation {self.evaluation:.2f} s"
+        total = max(sum(parts.values()) + self.evaluation, 1e-9)
+        shares = f"selection {self.selection / total:.1%} and evaluation {self.evaluation / total:.1%} of the time"
+        return (
+            f"ms per image: {listed} ({self.images} images); evaluation {self.evaluation:.2f} s; "
+            f"{self.images / total:.1f} images/s, {shares}"
+        )
 
 
 class Stopwatch:

@@ -86,12 +86,6 @@ def leaves(raw: Any) -> list[torch.Tensor]:
     return [leaf for part in parts for leaf in leaves(part)]
 
 
-def maps(model: PoseModel, raw: Any) -> Any:
-    """The raw output without the maps that only help learning: as many as the detection head has levels."""
-    layer = model.ti_layer()
-    return raw[: len(layer.strides)] if layer else raw
-
-
 def refilled(template: Any, tensors: Iterator[torch.Tensor]) -> Any:
     """A raw output like the template, of other tensors: the way back from `leaves`."""
     if isinstance(template, torch.Tensor):
@@ -110,7 +104,7 @@ class Proposing(nn.Module):
         self.dtype = next(model.parameters()).dtype
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        raw = maps(self.model, self.model(images.to(self.dtype)))
+        raw = self.model.maps(self.model(images.to(self.dtype)))
         candidates = self.model.decode([raw], [View()])
         return (*(getattr(candidates, name).float() for name in CANDIDATES), *leaves(raw))
 

@@ -10,7 +10,7 @@ from utils.core.contract import PoseModel
 from utils.core.images import to_unit
 from utils.core.poses import Candidates, Poses
 from utils.core.tta import View
-from utils.export.layout import CANDIDATES, leaves, maps, poses_of, refilled
+from utils.export.layout import CANDIDATES, leaves, poses_of, refilled
 
 Run = Callable[[torch.Tensor], list[torch.Tensor]]  # images (B, 3, H, W) in 0..1 -> all outputs
 
@@ -65,7 +65,7 @@ class FromFile:
         with torch.no_grad():
             if self.template is None:
                 raw = self.model(images.to(next(self.model.parameters()).device))
-                self.template = maps(self.model, raw)
+                self.template = self.model.maps(raw)
             assert len(found) == len(leaves(self.template)), "the file has other raw maps than the model"
             return self.model.select(self.model.decode([refilled(self.template, iter(found))], [View()]))
 

@@ -37,7 +37,8 @@ def write_video(
 class Camera:
     """Motion JPEG over HTTP on this machine, as network cameras send it."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0.02) -> None:
+        self.pause = pause  # seconds between two pictures
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -65,7 +66,7 @@ class Camera:
                     except OSError:
                         return
                     camera.sent += 1
-                    time.sleep(0.02)
+                    time.sleep(camera.pause)
                 self.connection.close()
 
             def log_message(self, *_: object) -> None:

@@ -13,7 +13,7 @@ from utils.inference.media.files import open_capture, sane_fps
 from utils.inference.media.frames import Clip, Frame
 
 ANSWER = 5000  # milliseconds that a server may take to answer or to send the next frame
-FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0  # seconds between attempts: doubled each time, but a camera is soon found again
+FIRST_WAIT, LONGEST_WAIT = 0.25, 1.5  # seconds between attempts: doubled each time, but found again within two
 PATIENCE = 60.0  # seconds without a picture after which a stream counts as ended
 SCREEN_FPS = 15.0
 
