@@ -43,7 +43,8 @@ ADDED = {
     "--int8": "--calibrate 2",
     "--source 0": "--source a.jpg",  # who knows whether there is a camera
 }
-NOT_HERE = ("torchrun --nnodes 2",)  # needs two machines; tests/training/two_ranks.py has two processes
+# Two machines are needed, where tests/training/two_ranks.py has two processes; and tests run by themselves.
+NOT_HERE = ("torchrun --nnodes 2", "python -m pytest")
 TABLES = {  # page -> the programs of the original whose commands it maps
     "docs/yolox_pose.md": (
         "demo/inferencer_demo.py", "tools/dist_train.sh", "tools/slurm_train.sh", "tools/test.py", "tools/dist_test.sh",
