@@ -93,7 +93,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     draw_data(folder)
     people = read_yaml(ROOT / "data" / "coco_kpts.yaml")
     coco = {**people, "path": str(folder / "datasets" / "coco")}
-    write_yaml(folder / "my_data.yaml", {key: value for key, value in coco.items() if key not in ("fetch", "test")})
+    for name in ("my_data.yaml", "photographs.yaml"):
+        write_yaml(folder / name, {key: value for key, value in coco.items() if key not in ("fetch", "test")})
     horse = folder.parent / "datasets" / "horse"
     shutil.copytree(folder / "datasets" / "coco", horse)
     for name in ("image_info_test-dev2017.json", "detections.json"):
@@ -143,6 +144,8 @@ def prepare(clone: Clone, command: pages.Command) -> None:
     shutil.copy(clone.folder / "datasets/coco/annotations/detections.json", clone.folder / "detections.json")
     if doors.program(command.typed) != "utils.data.people" and "people" in command.typed:
         assert clone.type("python -m utils.data.people --splits --count 6 --size 96").status == 0
+    if "--data datasets/easy" in command.typed:
+        assert clone.type("python -m utils.data.people --splits --count 6 --size 96 --out datasets/easy").status == 0
     if "--resume" in command.typed:
         assert clone.type(f"python train.py --cfg {kind} {TRAIN}").status == 0
     if "best.onnx" in command.typed:
