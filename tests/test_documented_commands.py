@@ -43,10 +43,8 @@ ADDED = {
     "--int8": "--calibrate 2",
     "--source 0": "--source a.jpg",  # who knows whether there is a camera
 }
-NOT_HERE = (
-    "torchrun --nnodes 2",  # needs two machines; tests/training/two_ranks.py has two processes
-    "python -m pytest",  # these are the tests
-)
+# Two machines are needed, where tests/training/two_ranks.py has two processes; and tests run by themselves.
+NOT_HERE = ("torchrun --nnodes 2", "python -m pytest")
 TABLES = {  # page -> the programs of the original whose commands it maps
     "docs/yolox_pose.md": (
         "demo/inferencer_demo.py", "tools/dist_train.sh", "tools/slurm_train.sh", "tools/test.py", "tools/dist_test.sh",
@@ -95,12 +93,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     draw_data(folder)
     people = read_yaml(ROOT / "data" / "coco_kpts.yaml")
     coco = {**people, "path": str(folder / "datasets" / "coco")}
-    for name in ("my_data.yaml", "DATA"):
+    for name in ("my_data.yaml", "photographs.yaml"):
         write_yaml(folder / name, {key: value for key, value in coco.items() if key not in ("fetch", "test")})
-    cards = folder / "datasets" / "cards"
-    what = "python -m utils.data.people --figure corners --splits --count 6 --size 96"
-    assert made.type(f"{what} --out {cards}").status == 0
-    write_yaml(folder / "cards.yaml", {**read_yaml(ROOT / "data" / "people_corners.yaml"), "path": str(cards)})
     horse = folder.parent / "datasets" / "horse"
     shutil.copytree(folder / "datasets" / "coco", horse)
     for name in ("image_info_test-dev2017.json", "detections.json"):
@@ -111,6 +105,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     for one in values["annotations"]:
         del one["bbox"]
     (folder / "boxless.json").write_text(json.dumps(values))
+    cards = folder / "datasets" / "cards"
+    what = "python -m utils.data.people --figure corners --splits --count 6 --size 96"
+    assert made.type(f"{what} --out {cards}").status == 0
+    write_yaml(folder / "cards.yaml", {**read_yaml(ROOT / "data" / "people_corners.yaml"), "path": str(cards)})
     put_weights(folder, "kapao_s_coco.pt", "kapao")
     for name in ("yolov5s6.pt", "person.pt", "detector.pt", "crowdhuman_yolov5m.pt"):
         put_weights(folder, name, "detector")
@@ -146,6 +144,8 @@ def prepare(clone: Clone, command: pages.Command) -> None:
     shutil.copy(clone.folder / "datasets/coco/annotations/detections.json", clone.folder / "detections.json")
     if doors.program(command.typed) != "utils.data.people" and "people" in command.typed:
         assert clone.type("python -m utils.data.people --splits --count 6 --size 96").status == 0
+    if "--data datasets/easy" in command.typed:
+        assert clone.type("python -m utils.data.people --splits --count 6 --size 96 --out datasets/easy").status == 0
     if "--resume" in command.typed:
         assert clone.type(f"python train.py --cfg {kind} {TRAIN}").status == 0
     if "best.onnx" in command.typed:

@@ -77,16 +77,19 @@ def test_what_goes_wrong_behind_is_raised_in_front_and_nobody_hangs() -> None:
         behind.put(1)
 
 
-def test_two_stages_take_as_long_as_the_slower_one() -> None:
-    def slowly(count: int, seconds: float) -> Iterator[int]:
-        for number in range(count):
-            time.sleep(seconds)
+def test_all_three_stages_work_at_the_same_time() -> None:
+    """Each waits for what another does meanwhile: one after another, nobody would ever be done."""
+    read, written = ([threading.Event() for _ in range(6)] for _ in range(2))
+
+    def numbers() -> Iterator[int]:
+        for number in range(5):
+            read[number].set()
             yield number
 
-    start = time.perf_counter()
-    with Ahead(slowly(30, 0.01), 4) as items, Behind(lambda _: time.sleep(0.01), 4) as behind:
-        for item in items:
-            time.sleep(0.02)
-            behind.put(item)
-    taken = time.perf_counter() - start
-    assert taken < 0.75 * 30 * (0.01 + 0.02 + 0.01)
+    with Ahead(numbers(), 4) as items, Behind(lambda number: written[number].set(), 4) as behind:
+        read[5].set()  # behind the last one nothing is read
+        for number in items:
+            assert read[number + 1].wait(10)  # the next one is read while this one is looked at
+            assert number == 0 or written[number - 1].wait(10)  # and the one before is written
+            behind.put(number)
+    assert all(event.is_set() for event in written[:5])
