@@ -16,7 +16,6 @@ from utils.evaluation.evaluator import Evaluator
 from utils.inference.predictor import OneStage
 
 IMAGES, PEOPLE = 4, 8
-REST_FROM = 0.6  # of the steps; from then on normalisations use the statistics that evaluation uses
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
     [
         ("simdr_w8_128x96.yaml", 0.004, 100),
         pytest.param("hrnet_w18_128x96.yaml", 0.01, 120, marks=pytest.mark.slow),
-        pytest.param("udp_w8_128x96.yaml", 0.01, 400, marks=pytest.mark.slow),
-        pytest.param("rle_w8_128x96.yaml", 0.005, 600, marks=pytest.mark.slow),
+        pytest.param("udp_w18_128x96.yaml", 0.01, 150, marks=pytest.mark.slow),
+        pytest.param("rle_w8_128x96.yaml", 0.01, 400, marks=pytest.mark.slow),
     ],
 )
 def test_eight_drawn_people_are_learned_to_an_ap_of_one(data: DataSpec, cfg: str, rate: float, steps: int) -> None:
@@ -53,12 +52,9 @@ def test_eight_drawn_people_are_learned_to_an_ap_of_one(data: DataSpec, cfg: str
         data.ground_truth("train"), schema=data.schema, category_ids=data.category_ids("train"), rivals=model.rivals,
     )  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1, final_div_factor=10)
-    for step in range(steps):
-        if step == int(REST_FROM * steps):
-            for layer in model.modules():
-                if isinstance(layer, torch.nn.BatchNorm2d):
-                    layer.eval()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1, final_div_factor=1000)
+    # At the end the weights hardly move, so that the statistics of the one batch are those that evaluation uses.
+    for _ in range(steps):
         optimizer.zero_grad()
         torch.stack(list(model.loss(model(to_unit(batch.images)), batch.targets, 0.0).values())).sum().backward()
         optimizer.step()
