@@ -24,9 +24,9 @@ from tests.models.original_kapao import (
     with_first_two_on_the_image,
 )
 from utils.core.contract import PoseModel
-from utils.core.geometry import inverse, letterbox, move_points
+from utils.core.geometry import Fit, inverse, letterbox, move_points
 from utils.core.images import fit, stack, to_unit
-from utils.core.poses import Candidates
+from utils.core.poses import Candidates, Poses
 from utils.core.schema import KeypointSchema
 from utils.core.tta import View, read_views
 from utils.data.sampler import rectangle
@@ -107,7 +107,7 @@ def as_evaluated(tiny: OriginalKapao, arguments: dict) -> tuple[PoseModel, list[
     chosen = selection("val_default") | {
         {"conf_thres": "conf"}.get(name, name): value for name, value in arguments.items() if "thres" in name
     }
-    chosen |= {name: arguments[name] for name in ("overwrite_tol", "no_kp_dets") if name in arguments}
+    chosen |= {name: arguments[name] for name in ("iou", "overwrite_tol", "no_kp_dets") if name in arguments}
     model = tiny.model(select=chosen)
     for bias in (conv.bias for conv in model.head):
         bias.detach().view(3, -1)[:, 5] += 1
@@ -129,9 +129,11 @@ def network_sizes(sizes: list[tuple[int, int]], arguments: dict) -> list[tuple[i
     return [found[index] for index in range(len(sizes))]
 
 
-def looked_at(model: PoseModel, image: np.ndarray, size: tuple[int, int], views: Sequence[View]) -> Candidates:
+def looked_at(
+    model: PoseModel, image: np.ndarray, size: tuple[int, int], views: Sequence[View], how: Fit | None = None
+) -> Candidates:
     """What the network proposes, in pixels of its input; scaled by the factor that was asked for, as published."""
-    inputs = to_unit(stack([fit(image, size, model.letterbox)[0]]), torch.float32)
+    inputs = to_unit(stack([fit(image, size, how or model.letterbox)[0]]), torch.float32)
     known = [view.of(inputs) for view in views]
     with torch.no_grad():
         raws = [model(view.apply(inputs, model.stride)) for view in known]
@@ -157,3 +159,42 @@ def test_the_way_through_the_predictor_differs_by_parts_of_a_pixel(tiny: Origina
         np.testing.assert_allclose(found[guessed], points[..., :2][guessed], atol=0.02)
         compared += int(guessed.sum())
     assert compared > 500
+
+
+def test_the_people_that_the_image_demo_drew_are_those_that_are_found(shared: Path) -> None:
+    """Corners of every box, and the whole pixels of every circle and line, as the original handed them to OpenCV."""
+    tiny = OriginalKapao(shared, "tiny", "coco")
+    runs = json.loads(gzip.decompress((tiny.public / "demo_image_calls.json.gz").read_bytes()))["runs"]
+    boxes, poses = drawn_people(tiny, no_kp_dets=True)
+    calls = runs["--bbox|--pose|--face|--no-kp-dets"]["calls"]
+    np.testing.assert_allclose(boxes, [call[1] + call[2] for call in calls if call[0] == "rect"], atol=1)
+    assert_drawn(poses.keypoints, calls, tiny.schema)
+    _, poses = drawn_people(tiny, no_kp_dets=False)
+    calls = runs["--pose|--face"]["calls"]
+    assert_drawn(poses.keypoints, calls, tiny.schema)
+    fused_points = np.array([call[1] for call in calls if call[0] == "circ" and call[3] == [0, 255, 255]])
+    assert len(fused_points) == poses.fused.sum() > 10
+    ours = np.asarray(poses.keypoints[poses.fused])
+    assert np.abs(ours[:, None] - fused_points).max(-1).min(0).max() <= 1
+
+
+def drawn_people(tiny: OriginalKapao, *, no_kp_dets: bool) -> tuple[np.ndarray, Poses]:
+    """Boxes cut to the image, and the people: with the demo's thresholds, padding to whole strides, and sampling."""
+    size, shape = (333, 500), (128, 192)
+    chosen = {"conf_thres": 0.3, "iou": 0.45, "conf_thres_kp": 0.08, "iou_thres_kp": 0.45, "conf_thres_kp_person": 0.1}
+    model, views = as_evaluated(tiny, chosen | {"overwrite_tol": 40, "no_kp_dets": no_kp_dets})
+    seen = looked_at(model, tiny.recipe.image("demo/0", *size), shape, views, Fit(smooth=False))
+    origin = original_origin(size, shape)
+    [poses] = model.select(with_first_two_on_the_image(replace(seen, origins=(origin,))))
+    back = poses.moved(inverse(origin.to_input))
+    return np.asarray(back.cut_to(size).boxes), back
+
+
+def assert_drawn(keypoints: torch.Tensor, calls: list, schema: KeypointSchema) -> None:
+    """Person after person: a circle for each keypoint of the face, then the limbs, all at whole pixels."""
+    own = [call for call in calls if call[-2] == [255, 0, 255]]
+    circles = np.array([call[1] for call in own if call[0] == "circ"]).reshape(len(keypoints), -1, 2)
+    np.testing.assert_allclose(keypoints[:, list(schema.groups["face"])], circles, atol=1)
+    ends = np.array([call[1:3] for call in own if call[0] == "line"]).reshape(len(keypoints), -1, 2)
+    for person, places in zip(np.asarray(keypoints), ends, strict=True):
+        assert np.abs(person[:, None] - places).max(-1).min(0).max() <= 1
