@@ -101,7 +101,8 @@ def test_the_task_test_writes_a_results_file_and_evaluates_nothing(
     assert status == 0, err
     assert out == ""
     names = {path.name for path in (tmp_path / "exp").iterdir()}
-    assert names == {"poses_test.json", "val_batch0_pred.jpg", "val_batch1_pred.jpg"}  # no labels: a server has them
+    # No labels: a server has them. The boxes are for --det-file.
+    assert names == {"poses_test.json", "boxes_test.json", "val_batch0_pred.jpg", "val_batch1_pred.jpg"}
 
 
 def test_custom_sigmas_views_and_one_class_change_what_is_counted(
