@@ -17,7 +17,11 @@ SIDE = 192
 
 @pytest.mark.parametrize(
     ("folder", "split", "images", "keypoints"),
-    [("coco_people", "train", 28, 17), ("crowdpose_sample", "test", 2, 14), ("lsp_sports", "train", 300, 14)],
+    [
+        ("coco_people", "train", 28, 17),
+        ("crowdpose_sample", "test", 2, 14),
+        pytest.param("lsp_sports", "train", 300, 14, marks=pytest.mark.slow),
+    ],
 )
 def test_a_real_set_trains_for_one_epoch(shared: Path, folder: str, split: str, images: int, keypoints: int) -> None:
     data = DataSpec.read(shared / "data" / folder)

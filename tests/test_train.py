@@ -126,6 +126,7 @@ def test_two_processes_train_one_run(data: Path, tmp_path: Path) -> None:
     assert len(load_state(tmp_path / "both" / "weights" / "last.pt")["ranks"]) == 2
 
 
+@pytest.mark.slow
 def test_recipes_evolve_in_short_runs_and_a_stopped_evolution_goes_on(data: Path, tmp_path: Path) -> None:
     options = (*QUICK, "--data", data, "--epochs", 1, "--project", tmp_path, "--exist-ok", "--nosave", "--notest")
     assert train(*options, "--evolve", 1)[0] == 0

@@ -83,7 +83,9 @@ def test_what_others_need_too_is_computed_once() -> None:
     assert graphs.operators(rows_first(plain))["Sigmoid"] == 1
 
 
-@pytest.mark.parametrize("family", [name for name in families.names() if "image" in spec_of(name, Case(5)).view])
+@pytest.mark.parametrize(
+    "family", ["yolo_pose", *(pytest.param(name, marks=pytest.mark.slow) for name in ("kapao", "yolox_pose"))]
+)
 def test_a_family_decodes_the_keypoints_of_few(family: str) -> None:
     """No tensor with the coordinates of all candidates' keypoints is left, and the people are bit for bit the same."""
     torch.manual_seed(0)

@@ -92,11 +92,13 @@ def test_raw_maps_in_training_equal_the_original(original: Original) -> None:
         size, count, level = key.split("_")[2:5]
         height, width = map(int, size.split("x"))
         every = 2 if key.endswith("every2") else 1
-        rows, exact = (
-            training_rows(original, original.images(height, width, int(count[1:])).to(precision), level, every)
-            for precision in (torch.float32, torch.float64)
-        )
-        assert_close(rows, original.arrays[key], relative=max(5e-4, stray(rows, exact)))
+        images = original.images(height, width, int(count[1:]))
+        rows = training_rows(original, images, level, every)
+        try:
+            assert_close(rows, original.arrays[key], relative=5e-4)
+        except AssertionError:  # on some processors; then as far as float32 strays on this one
+            exact = training_rows(original, images.double(), level, every)
+            assert_close(rows, original.arrays[key], relative=stray(rows, exact))
 
 
 def training_rows(original: Original, images: torch.Tensor, level: str, every: int) -> torch.Tensor:
