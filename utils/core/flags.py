@@ -153,7 +153,7 @@ def add_select_flags(parser: argparse.ArgumentParser) -> None:
         help="of people that overlap more than this, keep the best",
     )
     group.add_argument("--max-det", type=int, metavar="N", help="at most this many people per image")
-    group.add_argument("--oks-thres", dest="oks", type=float, metavar="P", help="the same for alike keypoints (OKS)")
+    group.add_argument("--oks-thres", dest="oks", type=float, metavar="P", help="of people with a higher OKS, keep one")
     group = parser.add_argument_group("selection, for families with keypoint objects")
     group.add_argument("--conf-thres-kp", type=float, metavar="P", help="keep keypoint objects with this score")
     group.add_argument("--iou-thres-kp", type=float, metavar="P", help="of those that overlap more, keep the best")
