@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataSpec:
 @pytest.mark.parametrize(
     ("cfg", "rate", "steps"),
     [
-        ("simdr_w8_128x96.yaml", 0.004, 100),
+        ("simdr_w8_128x96.yaml", 0.004, 120),
         pytest.param("hrnet_w18_128x96.yaml", 0.01, 120, marks=pytest.mark.slow),
         pytest.param("udp_w18_128x96.yaml", 0.01, 150, marks=pytest.mark.slow),
         pytest.param("rle_w8_128x96.yaml", 0.01, 400, marks=pytest.mark.slow),
