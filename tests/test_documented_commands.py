@@ -137,13 +137,19 @@ def prepare(clone: Clone, command: pages.Command) -> None:
         kind = "yolox_pose_nano.yaml"
     save(clone.folder / "best.safetensors", load(kind), made={})
     save(clone.folder / "poser.safetensors", load("hrnet_w8_128x96.yaml"), made={})
-    if "runs/train/exp/weights/best.safetensors" in command.typed:  # of the cards in docs/migration.md
-        corners = load("yolov5n6_kpts.yaml", schema=KeypointSchema.read("people_corners.yaml"), classes=("card",))
-        save(clone.folder / "runs/train/exp/weights/best.safetensors", corners, made={})
+    if (
+        "runs/train/exp/weights/best.safetensors" in command.typed
+    ):  # of the cards in docs/migration.md, or of single people
+        cards = {"schema": KeypointSchema.read("people_corners.yaml"), "classes": ("card",)}
+        trained = load(kind, **({} if command.page == "docs/top_down.md" else cards))
+        save(clone.folder / "runs/train/exp/weights/best.safetensors", trained, made={})
     shutil.copy(clone.folder / "best.safetensors", clone.folder / "lite.safetensors")
     shutil.copy(clone.folder / "datasets/coco/annotations/detections.json", clone.folder / "detections.json")
     if doors.program(command.typed) != "utils.data.people" and "people" in command.typed:
         assert clone.type("python -m utils.data.people --splits --count 6 --size 96").status == 0
+    if "boxes_val.json" in command.typed:
+        weights = f"--weights {ROOT / 'weights' / 'yolov5n6_kpts_people.safetensors'}"
+        assert clone.type(f"python val.py {weights} --data people.yaml --save-json {SMALL['val.py']}").status == 0
     if "--data datasets/easy" in command.typed:
         assert clone.type("python -m utils.data.people --splits --count 6 --size 96 --out datasets/easy").status == 0
     if "--resume" in command.typed:

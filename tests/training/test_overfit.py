@@ -31,7 +31,8 @@ BY_HEART = {
 # The loss of a family; those that are not here learn by their defaults. With anchors: nearly what hyp.people.yaml has.
 ANCHORS = {"kpt_sharpness": 1.0, "kpt_tail": 0.5, "kpt": 0.5, "obj": 4.0, "obj_kpt": 0.5, "heat": 10.0}
 HELPS: dict[str, dict[str, Any]] = {
-    "yolo_pose": ANCHORS | {"box": 0.3, "obj": 16.0}, "kapao": ANCHORS, "yolox_pose": {"gradients": "mean", "kpt_tail": 0.5, "heat": 10.0},
+    "yolo_pose": ANCHORS | {"box": 0.3, "obj": 16.0}, "kapao": ANCHORS,
+    "yolox_pose": {"gradients": "mean", "kpt_tail": 0.5, "heat": 10.0},
 }  # fmt: skip
 
 
