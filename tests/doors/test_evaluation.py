@@ -59,6 +59,8 @@ def test_rectangular_batches_get_the_room_that_was_asked_for(words: Any, data: P
         [batch] = door.evaluator_of(args, data_of(args.data), predictor, predictor.size).batches
         sizes.append(tuple(batch.images.shape[-2:]))
     assert sizes == [(64, 64), (128, 128)]
+    with pytest.raises(ValueError, match=r"--pad 0\.5: square images get no extra room; add --rect"):
+        door.evaluator_of(words("--weights", "", "--pad", "0.5"), data_of(args.data), predictor, predictor.size)
 
 
 def test_boxes_of_a_detector_become_the_crops_of_a_top_down_model(words: Any, data: Path, tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ class Loading:
     stride: int = 32  # of rectangular batches
     pad: float = 0.0  # strides added to their sides
 
+    def __post_init__(self) -> None:
+        if self.pad and not self.rectangular:
+            raise ValueError(f"--pad {self.pad:g}: square images get no extra room; add --rect, or leave it out")
+
     @property
     def plan(self) -> Plan:
         return Plan(self.batch_size, self.seed, self.rank, self.world)
