@@ -56,8 +56,9 @@ def test_a_file_finds_whom_its_model_finds(model: PoseModel, tmp_path: Path, set
     assert sum(map(len, expected)) > 0 and exported_model.spec.schema == model.spec.schema
     for ours, theirs in zip(expected, found, strict=True):
         assert len(ours) == len(theirs)
-        assert np.allclose(ours.boxes, theirs.boxes, atol=0.02) and np.allclose(ours.scores, theirs.scores, atol=1e-4)
-        assert np.allclose(ours.keypoints, theirs.keypoints, atol=0.02) and (ours.classes == theirs.classes).all()
+        for name in ("boxes", "keypoints"):  # some lie far beyond their picture, where rounding is a share of that
+            np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=0.02, rtol=1e-4)
+        assert np.allclose(ours.scores, theirs.scores, atol=1e-4) and (ours.classes == theirs.classes).all()
 
 
 def test_a_higher_threshold_is_kept_and_a_lower_one_told(
