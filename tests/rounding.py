@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 Outputs = tuple[torch.Tensor, ...]
+FAR_OUT = 1e-4  # of the distance to the image
 
 
 def stray(single: torch.Tensor, double: torch.Tensor) -> float:
@@ -32,6 +33,14 @@ def assert_equal_but_for_rounding(found: np.ndarray, expected: tuple[torch.Tenso
     """Another order of the same sums strays about as far as float32 does; `least` is for outputs that hardly stray."""
     values, strays = expected
     np.testing.assert_allclose(found, values.numpy(), rtol=1e-5, atol=least + 8 * strays)
+
+
+def assert_near(found: np.ndarray, expected: np.ndarray, *, pixels: float, side: float) -> None:
+    """Coordinates within so many pixels; only what lies beyond an image of this side has its rounding on top."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    allowed = pixels + FAR_OUT * (np.abs(expected) - side).clip(min=0)
+    over = np.abs(found - expected) - allowed
+    assert found.shape == expected.shape and (over <= 0).all(), f"{over.max():.3g} px more than allowed"
 
 
 def _largest(difference: torch.Tensor) -> float:

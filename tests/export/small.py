@@ -8,6 +8,7 @@ import torch
 
 from models import families
 from models.layers import fused
+from tests.rounding import assert_near
 from tests.test_contract import SIDE, Case, briefly_trained, images, spec_of
 from utils.core.contract import PoseModel
 from utils.core.poses import Poses
@@ -16,7 +17,6 @@ from utils.export.layout import Export, poses_of
 from utils.export.onnx import finished, to_onnx
 
 EXPORT = Export((SIDE, SIDE))
-FAR_OUT = 1e-4  # share of a coordinate that rounding may be
 
 
 def pictures(count: int = 3) -> torch.Tensor:
@@ -52,14 +52,11 @@ def run(file: bytes, inputs: torch.Tensor) -> list[np.ndarray]:
 
 
 def assert_same(rows: np.ndarray, expected: Poses, *, pixels: float = 0.05, score: float = 1e-4) -> None:
-    """Rows of a file and the people of the model, in the same order.
-
-    A network that was hardly trained puts keypoints a thousand pixels beyond its image; rounding is a share of that.
-    """
+    """Rows of a file and the people of the model, in the same order."""
     ours = poses_of(torch.from_numpy(np.array(rows)))
     assert len(ours) == len(expected) > 0
-    torch.testing.assert_close(ours.boxes, expected.boxes, atol=pixels, rtol=FAR_OUT)
-    torch.testing.assert_close(ours.keypoints, expected.keypoints, atol=pixels, rtol=FAR_OUT)
+    assert_near(ours.boxes, expected.boxes, pixels=pixels, side=SIDE)
+    assert_near(ours.keypoints, expected.keypoints, pixels=pixels, side=SIDE)
     torch.testing.assert_close(ours.scores, expected.scores, atol=score, rtol=0)
     torch.testing.assert_close(ours.keypoint_scores, expected.keypoint_scores, atol=score, rtol=0)
     assert ours.classes.tolist() == expected.classes.tolist()

@@ -6,6 +6,8 @@ import torch
 
 from tests.export import small
 from tests.export.test_parity import as_uint8
+from tests.rounding import assert_near
+from tests.test_contract import SIDE
 from utils.export import files, quantize
 from utils.export.onnx import to_onnx
 from utils.export.session import ProposedByFile, onnx_session
@@ -55,7 +57,7 @@ def test_candidates_of_a_file_are_selected_as_those_of_the_model(exported) -> No
     found = small.found(twin, inputs)
     for ours, expected in zip(found, small.found(model, inputs), strict=True):
         assert len(ours) == len(expected) > 0
-        torch.testing.assert_close(ours.keypoints, expected.keypoints, atol=0.05, rtol=small.FAR_OUT)
+        assert_near(ours.keypoints, expected.keypoints, pixels=0.05, side=SIDE)
 
 
 def test_calibration_needs_single_images(tmp_path) -> None:

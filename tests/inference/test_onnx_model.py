@@ -10,6 +10,7 @@ import torch
 
 from models import families
 from models.build import rebuilt
+from tests.rounding import assert_near
 from tests.test_contract import Case, briefly_trained, spec_of
 from utils.core import images as pixels
 from utils.core.contract import PoseModel
@@ -56,8 +57,8 @@ def test_a_file_finds_whom_its_model_finds(model: PoseModel, tmp_path: Path, set
     assert sum(map(len, expected)) > 0 and exported_model.spec.schema == model.spec.schema
     for ours, theirs in zip(expected, found, strict=True):
         assert len(ours) == len(theirs)
-        for name in ("boxes", "keypoints"):  # some lie far beyond their picture, where rounding is a share of that
-            np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name), atol=0.02, rtol=1e-4)
+        for name in ("boxes", "keypoints"):
+            assert_near(getattr(theirs, name), getattr(ours, name), pixels=0.02, side=300)
         assert np.allclose(ours.scores, theirs.scores, atol=1e-4) and (ours.classes == theirs.classes).all()
 
 
